@@ -189,13 +189,14 @@ ENGINE_ROOMS = {
     "job": set(),
     "fitting": set(),
     "gaussian": {"fitting"},
+    "weighing": {"operands"},
     "ir": {"fitting", "cpu", "job", "gaussian"},
     "kernels": {"cpu", "operands", "job", "ir"},
     "runtime": {"cpu", "job"},
     "blas": {"cpu", "operands", "runtime.buffers", "gaussian"},
     "launch": {"operands", "job", "kernels", "runtime"},
     "jit": {"cpu", "operands", "job", "ir", "kernels", "runtime", "launch"},
-    "counted": {"operands", "runtime.buffers", "jit", "blas"},
+    "counted": {"operands", "runtime.buffers", "jit", "blas", "weighing"},
     "measure": {"cpu", "operands", "job", "ir", "kernels", "runtime", "jit", "blas"},
 }
 """What each room of the engine may import of the others."""

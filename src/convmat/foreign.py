@@ -24,7 +24,9 @@ from .planner.arrays import read_array, read_foreign, read_numbers
 
 Array = npt.NDArray[Any]
 
-GIVEN_AS_ARRAYS = frozenset({"bias", "residual", "out", "scale", "w_zero_point"})
+GIVEN_AS_ARRAYS = frozenset(
+    {"bias", "residual", "out", "scale", "w_zero_point", "requantise", "residual_factors"}
+)
 """Parameters of which options say only whether they are given."""
 
 

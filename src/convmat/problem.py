@@ -46,6 +46,8 @@ class EpilogueForm:
 
     Sums of 8-bit integers may have a `scale` for each channel of y and be stored as another `dtype`, 8-bit integers
     again or float32: y = activation(scale * (conv + bias)), rounded, halves to even, plus y's zero point `zero`.
+    8-bit integers made so may be rounded again by a factor and an offset for each channel (`requantise`), and once more
+    with a residual of their type: see `product.Epilogue`.
     """
 
     bias: bool = False
@@ -54,6 +56,12 @@ class EpilogueForm:
     scale: bool = False
     dtype: str | None = None
     zero: int = 0
+    requantise: bool = False
+
+    @property
+    def weighed(self) -> bool:
+        """Whether the residual is of 8-bit integers, which are weighed."""
+        return self.residual and self.scale
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,7 @@ class Problem:
         A sum of k products of 8-bit integers is below 2^16 * k: float32 holds it exactly up to 2^24. What is added to
         it may be any int32.
         """
-        alone = not (self.epilogue.bias or self.epilogue.residual)
+        alone = not (self.epilogue.bias or (self.epilogue.residual and not self.epilogue.weighed))
         if self.integral and self.geometry.k <= 2**8 and alone:
             return "float32"
         return WORK_DTYPES[self.dtype]

@@ -221,7 +221,10 @@ class Epilogue:
 
     `bias` and `scale` are Views with one column per matrix, `residual` one of the shape of C; each may be absent.
     `zero` is added to whole numbers, after rounding to the nearest (halves to even) and before they are cut to their
-    type.
+    type. The 8-bit numbers q that come of that may be rounded again, twice, as passes of their own would do it:
+
+        q = saturate(round((q - zero) * factor + offset))              `requantise`: two numbers for each row
+        q = saturate(round(q * by + (residual * with + add)))          the residual of numbers with a scale
     """
 
     bias: View | None = None
@@ -229,6 +232,12 @@ class Epilogue:
     activation: Activation | None = None
     scale: View | None = None
     zero: int = 0
+    requantise: View | None = None
+
+    @property
+    def weighed(self) -> bool:
+        """Whether the residual is of 8-bit numbers, which are weighed."""
+        return self.residual is not None and self.scale is not None
 
     @property
     def empty(self) -> bool:

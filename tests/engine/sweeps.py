@@ -28,8 +28,9 @@ from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.upsample import upsample
-from convmat.engine.kernels.sweeps.weigh import Weigh, weigh, weigh_bytes
+from convmat.engine.kernels.sweeps.weigh import Weigh, weigh_bytes
 from convmat.engine.runtime import thread_pool
+from convmat.engine.weighing import weigh
 from tests.engine.guarded import Fenced
 from tests.support import Array
 

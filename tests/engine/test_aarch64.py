@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.engine import jit
+from convmat.engine import jit, requantise, weigh
 from convmat.engine.cpu import Cpu
 from convmat.engine.job import HEADER, WORD
 from convmat.engine.kernels.text import kernel_text
@@ -20,7 +20,7 @@ from convmat.engine.runtime import compiler, elf, thread_pool_ir
 from convmat.geometry import Geometry
 from convmat.lowering import find_lowering
 from convmat.planner.candidates import dtypes_of, operand_extents
-from convmat.problem import Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Packing
 
 unicorn: Any = pytest.importorskip("unicorn", reason="no emulator of AArch64 is installed")
@@ -215,3 +215,30 @@ def test_products_of_bytes_are_exact(name: str, types: tuple[str, str]) -> None:
     wanted = convmat.conv(x.astype(float) - 7, wide, padding=1, exact=True, engine="blas")
     np.testing.assert_array_equal(y, wanted)
     assert ("sdot" in kernel_text(program.recipes[-1], cpu)) == cpu.dotprod
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_bytes_of_products_are_rounded_again(layout: str) -> None:
+    """By numbers of a channel, then with a residual, along both axes of a tile."""
+    cpu, rng = Cpu.named("neoverse-n1"), np.random.default_rng(2)
+    g = Geometry.of((1, 16, 3, 7), (11, 16, 1, 1))
+    form = EpilogueForm(scale=True, dtype="int8", zero=-9, requantise=True, residual=True)
+    problem = Problem.of(g, "uint8", x=layout, y=layout, w_dtype="int8", epilogue=form)
+    program = jit.prepare(
+        find_lowering("im2col").products(problem), Packing.PANEL, dtypes_of(problem), operand_extents(problem), 1 << 24,
+        cpu=cpu,
+    )  # fmt: skip
+    assert isinstance(program, jit.JitProgram), program
+    x, w = (
+        rng.integers(0, 256, problem.shape("x")).astype("u1"),
+        rng.integers(-128, 128, g.w_shape).astype("i1"),
+    )
+    rows = {name: rng.uniform(0.4, 1.2, g.O).astype(np.float32) for name in ("factor", "offset")}
+    rows |= {"scale": np.full(g.O, 0.01, np.float32), "addition": np.array([0.7, -0.45, 3.5], np.float32)}
+    residual = rng.integers(-128, 128, problem.shape("y")).astype("i1")
+    y = Job(program, cpu).run(x=x, w=w, residual=residual, y=np.zeros(problem.shape("y"), "i1"), **rows)
+    once = convmat.conv(x, w, scale=0.01, out_dtype="int8", y_zero_point=-9, layout=layout, engine="blas")
+    shape = (-1, 1, 1) if layout == "NCHW" else (-1,)
+    again = requantise(once, -9, rows["factor"].reshape(shape), rows["offset"].reshape(shape))
+    by, with_, add = rows["addition"]
+    np.testing.assert_array_equal(y, weigh(again, residual, by, with_, add, np.dtype(np.int8)))

@@ -17,6 +17,8 @@ KEYWORD, POSITION = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL
 BESIDE = {
     "missing",
     "normalize",
+    "requantise",
+    "residual_factors",
     "scale",
     "w_zero_point",
     "x",

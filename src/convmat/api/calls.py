@@ -12,6 +12,7 @@ from ..doors import open_room_of_arrays
 from ..errors import GeometryError
 from ..planner import (
     Plan,
+    PlanOptions,
 )
 from ..planner.arrays import read_addend, read_array
 
@@ -19,12 +20,15 @@ Array = npt.NDArray[Any]
 
 
 def read_epilogue(
-    call: str, bias: Any, residual: Any, dtype: np.dtype[Any]
+    call: str, bias: Any, residual: Any, dtype: np.dtype[Any], options: PlanOptions
 ) -> tuple[Array | None, Array | None]:
-    """Bias and residual, of the result's element type."""
+    """Bias and residual, of the result's element type; of the sums' where the result is one of 8-bit integers."""
     wide = np.dtype(np.int32) if dtype.kind in "iu" else dtype
     bias = None if bias is None else read_addend(call, "bias", bias, wide)
-    return bias, None if residual is None else read_addend(call, "residual", residual, wide)
+    if residual is None:
+        return bias, None
+    small = options.scale and options.out_dtype is not None
+    return bias, read_addend(call, "residual", residual, np.dtype(options.out_dtype) if small else wide)
 
 
 def run_plan(

@@ -45,6 +45,8 @@ def conv(
     scale: Any = None,
     out_dtype: Any = None,
     y_zero_point: int = 0,
+    requantise: Any = None,
+    residual_factors: Any = None,
     missing: Any = None,
     normalize: bool = True,
 ) -> Array:
@@ -74,6 +76,10 @@ def conv(
     scale            one number or one for each channel of y: y = activation(scale * (conv + bias)), in float32
     out_dtype        with a scale "float32" (the default), "uint8" or "int8": y is then rounded, halves to even,
                      y_zero_point added, and what the type cannot hold becomes its least or greatest number
+    requantise       (factor, offset), numbers or arrays of one for each channel: y is then rounded again, to
+                     saturate(round(factor * (y - y_zero_point) + offset)), as a pass of its own would
+    residual_factors (a, b, c) with a residual of y's 8-bit type, which is added last, to
+                     saturate(round(a * y + (b * residual + c)))
 
     missing          "nan", or booleans that broadcast to x and are true where it is missing: y is the sum over what is
                      there, divided by the weights that met it, NaN where nothing is; padding is there
@@ -90,10 +96,13 @@ def conv(
         activation=activation, bias=bias is not None, residual=residual is not None, layout=layout, lowering=lowering,
         engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
         x_zero_point=x_zero_point, w_zero_point=w_zero_point is not None, scale=scale is not None, out_dtype=out_dtype,
-        y_zero_point=y_zero_point,
+        y_zero_point=y_zero_point, requantise=requantise is not None,
     )  # fmt: skip
+    numbers = {
+        "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise, "residual_factors": residual_factors,
+    }  # fmt: skip
     if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
-        more = {"missing": missing, "normalize": normalize, "scale": scale, "w_zero_point": w_zero_point}
+        more = {"missing": missing, "normalize": normalize, **numbers}
         made: Array = room.convolve(
             "conv", options, x, w, bias, residual, out, _without_defaults(more)
         )  # lazy
@@ -104,9 +113,9 @@ def conv(
     if x.dtype != w.dtype:
         options = options._replace(w_dtype=name_dtype(w.dtype))
     if bias is not None or residual is not None:
-        bias, residual = read_epilogue("conv", bias, residual, x.dtype)
+        bias, residual = read_epilogue("conv", bias, residual, x.dtype, options)
     plan = request("conv", add_batch(x, w), w.shape, name_dtype(x.dtype), options)
-    return run_plan("conv", plan, x, w, bias, residual, out, scale=scale, w_zero_point=w_zero_point)
+    return run_plan("conv", plan, x, w, bias, residual, out, **numbers)
 
 
 def conv1d(
@@ -188,6 +197,8 @@ def conv_transpose(
     scale: Any = None,
     out_dtype: Any = None,
     y_zero_point: int = 0,
+    requantise: Any = None,
+    residual_factors: Any = None,
 ) -> Array:
     """x: (B, C, *I), w: (C, O//G, *F), bias: (O,) -> y: (B, O, *P).
 
@@ -206,19 +217,22 @@ def conv_transpose(
         transposed=True, activation=activation, bias=bias is not None, residual=residual is not None, layout=layout,
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic, x_zero_point=x_zero_point, w_zero_point=w_zero_point is not None,
-        scale=scale is not None, out_dtype=out_dtype, y_zero_point=y_zero_point,
+        scale=scale is not None, out_dtype=out_dtype, y_zero_point=y_zero_point, requantise=requantise is not None,
     )  # fmt: skip
+    numbers = {
+        "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise, "residual_factors": residual_factors,
+    }  # fmt: skip
     if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
-        more = _without_defaults({"scale": scale, "w_zero_point": w_zero_point})
+        more = _without_defaults(numbers)
         made: Array = room.convolve("conv_transpose", options, x, w, bias, residual, out, more)  # lazy
         return made
     x, w = require_same_dtype("conv_transpose", "x", x, "w", w, bytes_too=True)
     if x.dtype != w.dtype:
         options = options._replace(w_dtype=name_dtype(w.dtype))
     if bias is not None or residual is not None:
-        bias, residual = read_epilogue("conv_transpose", bias, residual, x.dtype)
+        bias, residual = read_epilogue("conv_transpose", bias, residual, x.dtype, options)
     plan = request("conv_transpose", add_batch(x, w), w.shape, name_dtype(x.dtype), options)
-    return run_plan("conv_transpose", plan, x, w, bias, residual, out, scale=scale, w_zero_point=w_zero_point)
+    return run_plan("conv_transpose", plan, x, w, bias, residual, out, **numbers)
 
 
 def conv_transpose1d(

@@ -51,6 +51,7 @@ def plan(
     scale: bool = False,
     out_dtype: Any = None,
     y_zero_point: int = 0,
+    requantise: bool = False,
 ) -> Plan:
     """How a convolution of these shapes would run, and why: a Plan, to print, to `bind` weights to, to call.
 
@@ -59,7 +60,7 @@ def plan(
     `reuse_weights`: the weights are packed once and used often. `direction` "input" or
     "weight" plans a gradient. `transposed` plans `conv_transpose`, with w_shape (C, O//G, *F) and `output_padding`.
     `weight_limit` is in bytes of bound weights. For 8-bit integers `w_dtype` is that of w (by default x's), and
-    `w_zero_point` and `scale` say whether calls have them. The other keywords are those of `conv`.
+    `w_zero_point`, `scale` and `requantise` say whether calls have them. The other keywords are those of `conv`.
 
     `tune` says what is measured before the choice: "none"; "quick", the ways predicted to be near the best, in a
     fraction of a second; "full", all that can run. `seconds` is the time for it, without compiling, and
@@ -78,7 +79,7 @@ def plan(
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, weight_limit=weight_limit, rtol=rtol,
         exact=exact, deterministic=deterministic, reuse_weights=reuse_weights, direction=direction,
         transposed=transposed, w_dtype=None if w_dtype is None else dtype_name(w_dtype), x_zero_point=x_zero_point,
-        w_zero_point=w_zero_point, scale=scale, out_dtype=out_dtype, y_zero_point=y_zero_point,
+        w_zero_point=w_zero_point, scale=scale, out_dtype=out_dtype, y_zero_point=y_zero_point, requantise=requantise,
     )  # fmt: skip
     w = read_shape("plan", "w_shape", w_shape)
     if (room := open_room_of_arrays(x_shape)) is not None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.unpool import unpool, unpool_overlapping
     from .kernels.sweeps.upsample import upsample
-    from .kernels.sweeps.weigh import weigh, weigh_bytes
+    from .kernels.sweeps.weigh import weigh_bytes
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
     from .launch import Launcher, LooseLauncher
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
     from .runtime.team import Team
     from .runtime.thread_pool import threads
+    from .weighing import requantise, weigh
 
 ENGINES = ("jit", "blas")
 """By name; where predicted times tie, the earlier one is chosen."""
@@ -120,7 +121,8 @@ _HOMES = {
     "unpool": ".kernels.sweeps.unpool:unpool",
     "unpool_overlapping": ".kernels.sweeps.unpool:unpool_overlapping",
     "upsample": ".kernels.sweeps.upsample:upsample",
-    "weigh": ".kernels.sweeps.weigh:weigh",
+    "requantise": ".weighing:requantise",
+    "weigh": ".weighing:weigh",
     "weigh_bytes": ".kernels.sweeps.weigh:weigh_bytes",
     "windows": ".kernels.sweeps.windows:windows",
     "count_switches": ".measure.calm:count_switches",
@@ -248,6 +250,7 @@ __all__ = [
     "recurrence",
     "reduction",
     "remeasure",
+    "requantise",
     "resample",
     "slice_block",
     "softmax",

@@ -1,7 +1,7 @@
 """8-bit integers with zero points and scales by a program for differences: what goes in front of it and behind.
 
     sums = (x - x_zero) @ (w - w_zero)                     exact in the program's type
-    y = saturate(round(activation(scale * (sums + bias))) + zero)
+    y = saturate(round(activation(scale * (sums + bias))) + zero)      perhaps rounded again: see `product.Epilogue`
 
 Arrays of differences and of sums are whole ones: this is for products that no kernel of bytes is made for.
 """
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..product import Product, View
+from ..product import Epilogue, Product, View
 from .blas.epilogue import NEEDS_SCRATCH, apply
 from .operands import Array, Dtypes, Operands, Shape, strides
 from .runtime import buffers
+from .weighing import requantise, weigh
 
 if TYPE_CHECKING:
     from .blas.engine import BlasProgram
@@ -46,6 +47,10 @@ class Counted:
         self.workspace = self.inner.workspace + wide * (x + w + 4 * y)
         self.weight_bytes = self.inner.weight_bytes
         self.swept = (2 * x + 8 * y) * wide // 4
+        epilogue = products[0].epilogue if products else Epilogue()
+        for again, passes in ((epilogue.requantise is not None, 4), (epilogue.weighed, 6)):
+            self.workspace += again * 24 * y
+            self.swept += again * passes * y
 
     @property
     def recipes(self) -> list[Any]:
@@ -153,7 +158,14 @@ class Counted:
             return sums.astype(np.int64).astype(out)
         limits = np.iinfo(out)
         near = np.rint(np.clip(sums, limits.min - epilogue.zero, limits.max - epilogue.zero))
-        return np.asarray((near.astype(np.int32) + epilogue.zero).astype(out))
+        q = np.asarray((near.astype(np.int32) + epilogue.zero).astype(out))
+        if epilogue.requantise is not None:
+            factor, offset = (self._spread(operands[name], self._product.c) for name in ("factor", "offset"))
+            q = requantise(q, epilogue.zero, factor, offset)
+        if epilogue.residual is not None:
+            by, with_, add = operands["addition"]
+            q = weigh(q, operands["residual"], by, with_, add, out)
+        return q
 
 
 __all__ = ["Counted"]

@@ -29,7 +29,7 @@ Rows = Mapping[str, Array]
 Steps = tuple[KernelPlan, ...]
 
 
-ROWS = ("bias", "scale", "w zero")
+ROWS = ("bias", "scale", "w zero", "factor", "offset", "addition")
 
 
 class Launcher(OfThisProcess):
@@ -168,8 +168,9 @@ def pack_weights(step: KernelPlan, code: Loaded, w: Array, out: int, threads: in
 
 def read_rows(step: KernelPlan, rows: Rows) -> dict[str, Array]:
     """What rows have, contiguous and in the types in which the step reads it: a number for each row."""
-    kinds = {"bias": step.bias_dtype, "scale": np.dtype(np.float32), "w zero": np.dtype(np.int32)}
-    found = {name: np.ascontiguousarray(array, kinds[name]) for name, array in rows.items()}
+    kinds = {"bias": step.bias_dtype, "w zero": np.dtype(np.int32)}
+    single = np.dtype(np.float32)
+    found = {name: np.ascontiguousarray(array, kinds.get(name, single)) for name, array in rows.items()}
     if (times := rows_a_bias(step)) > 1:
         found["bias"] = np.repeat(found["bias"], times)
     return found

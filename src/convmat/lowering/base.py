@@ -306,6 +306,7 @@ class Part:
             activation=wanted.activation,
             scale=self._vector("scale", channel, batch) if wanted.scale else None,
             zero=wanted.zero,
+            requantise=self._vector("factor", channel, batch) if wanted.requantise else None,
         )
 
     def w_zero(self, product: Product) -> View | None:

@@ -5,6 +5,7 @@ sums of (x - x_zero_point) * (w - w_zero_point)            y = scale * (sums + b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+MOST_FACTOR = 1 << 20
+"""What bytes are weighed by, at most, and what is added to them: their sums are then an int32."""
+
+NUMBERS = {"requantise": "numbers to requantise by", "residual_factors": "factors of a residual"}
+"""What keywords are in words."""
+
 STORED = ("int32", "uint8", "int8", "float32")
 """The types that sums of 8-bit integers are stored as."""
 
@@ -28,7 +35,7 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
     o, out = options, _read_type(call, options)
     words = {
         "w_dtype": o.w_dtype, "x_zero_point": o.x_zero_point, "w_zero_point": o.w_zero_point, "scale": o.scale,
-        "out_dtype": out, "y_zero_point": o.y_zero_point,
+        "out_dtype": out, "y_zero_point": o.y_zero_point, "requantise": o.requantise,
     }  # fmt: skip
     given = {
         name: value
@@ -44,15 +51,18 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
             f"  {name} = {format_value(value)};  x is {dtype}, w {o.w_dtype or dtype}\n"
             f"  omit it, or give int8 or uint8 arrays"
         )
-    if o.direction != "forward" or o.residual:
-        what = "a residual" if o.residual else f"direction={o.direction!r}"
+    added = o.residual and not (o.scale and out in LIMITS)
+    if o.direction != "forward" or added:
+        what = "a residual" if added else f"direction={o.direction!r}"
         raise PlanError(
             f"{call}: {name} does not go with {what}\n  {name} = {format_value(value)}\n"
             f"  omit one of the two; float32 arrays take both"
+            + ", and so do 8-bit ones with a scale and out_dtype='uint8' or 'int8'"
+            * added
         )
     for name in ("x_zero_point", "y_zero_point"):
         _require_one(call, name, words[name])
-    if (out in LIMITS or o.y_zero_point) and not (o.scale and out in LIMITS):
+    if (out in LIMITS or o.y_zero_point or o.requantise) and not (o.scale and out in LIMITS):
         raise PlanError(
             f"{call}: numbers of 8 bits are made of sums by a scale\n"
             f"  out_dtype = {out}, y_zero_point = {format_value(o.y_zero_point)}, scale = {format_value(o.scale)}\n"
@@ -64,7 +74,7 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
             f"  one of {', '.join(map(repr, STORED[1:]))}"
         )
     x_zero = read_zero_points(call, "x_zero_point", o.x_zero_point, np.dtype(dtype))
-    stored: dict[str, Any] = {"scale": bool(o.scale)}
+    stored: dict[str, Any] = {"scale": bool(o.scale), "requantise": bool(o.requantise)}
     if o.scale or out == "float32":
         stored["dtype"] = out or "float32"
     if out in LIMITS:
@@ -111,25 +121,65 @@ def require_absent(**given: Any) -> None:
             )
 
 
-def read_channels(problem: Problem, scale: Any, w_zero_point: Any) -> dict[str, Array]:
-    """The scale and the zero points of w that calls have, one for each channel of y. Raises ConvmatError."""
+def read_channels(problem: Problem, given: Mapping[str, Any]) -> dict[str, Array]:
+    """What calls have beside w and a bias, by the names of keywords, as numbers for each channel of y, or three.
+
+    Raises ConvmatError.
+    """
     made: dict[str, Array] = {}
-    wanted = {"scale": problem.epilogue.scale, "w_zero_point": problem.w_zero}
-    for name, value in (("scale", scale), ("w_zero_point", w_zero_point)):
-        if wanted[name] != (value is not None):
+    epilogue, channels = problem.epilogue, problem.geometry.O
+    wanted = {
+        "scale": epilogue.scale, "w_zero_point": problem.w_zero, "requantise": epilogue.requantise,
+        "residual_factors": epilogue.weighed,
+    }  # fmt: skip
+    for name, needed in wanted.items():
+        value = given.get(name)
+        if needed != (value is not None):
+            flag = "residual" if name == "residual_factors" else name
+            what = NUMBERS.get(name, f"a {name.replace('_', ' ')}")
+            one = "them" if name in NUMBERS else "one"
             raise PlanError(
-                f"plan: made {'with' if wanted[name] else 'without'} a {name.replace('_', ' ')}, called "
-                f"{'with' if value is not None else 'without'} one\n  {name} = {'None' if value is None else 'given'}\n"
-                f"  plan again with {name}={value is not None}"
+                f"plan: made {'with' if needed else 'without'} {what}, called "
+                f"{'with' if value is not None else 'without'} {one}\n"
+                f"  {name} = {'None' if value is None else 'given'}\n"
+                f"  plan again with {flag}={value is not None}"
             )
-    if scale is not None:
-        made["scale"] = _each_channel("scale", read_scales("conv", "scale", scale), problem.geometry.O)
-    if w_zero_point is not None:
+    if epilogue.scale:
+        made["scale"] = _each_channel("scale", read_scales("conv", "scale", given["scale"]), channels)
+    if problem.w_zero:
         kind = np.dtype(problem.w_dtype or problem.dtype)
-        made["w zero"] = _each_channel(
-            "w_zero_point", read_zero_points("conv", "w_zero_point", w_zero_point, kind), problem.geometry.O
+        zeros = read_zero_points("conv", "w_zero_point", given["w_zero_point"], kind)
+        made["w zero"] = _each_channel("w_zero_point", zeros, channels)
+    if epilogue.requantise:
+        pair = _read_numbers("requantise", given["requantise"], 2, "a factor and an offset, e.g. (0.5, 3.0)")
+        for name, each in zip(("factor", "offset"), pair, strict=True):
+            made[name] = _each_channel("requantise", each, channels)
+    if epilogue.weighed:
+        three = _read_numbers(
+            "residual_factors", given["residual_factors"], 3, "three numbers, e.g. (1.0, 0.5, 0.0)"
         )
+        if any(each.size != 1 for each in three):
+            raise GeometryError(
+                f"conv: residual_factors must be three numbers\n"
+                f"  residual_factors has {max(each.size for each in three)} numbers for one\n"
+                f"  give one number for the whole array each, e.g. (1.0, 0.5, 0.0)"
+            )
+        made["addition"] = np.concatenate([each.reshape(1) for each in three])
     return made
+
+
+def _read_numbers(name: str, value: Any, count: int, example: str) -> list[Array]:
+    """So many finite numbers, or arrays of them, as float32. Raises GeometryError."""
+    try:
+        found = [np.asarray(each, np.float32) for each in value]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != count or not all((np.abs(each) <= MOST_FACTOR).all() for each in found):
+        raise GeometryError(
+            f"conv: {name} is not understood\n  {name} = {format_value(value)}\n"
+            f"  give {example}, none beyond {MOST_FACTOR}"
+        )
+    return found
 
 
 def _each_channel(name: str, array: Array, channels: int) -> Array:

@@ -130,7 +130,7 @@ def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Pea
     vectors = (
         effort.packed * _packing(step.product, effort)
         + effort.fused_packed * kernel_effort.FUSED_PACK
-        + effort.stored * _storing(step)
+        + effort.stored * (_storing(step) + _rounding_again(step))
     )
     multiplied = effort.fma * wide / peak
     if step.rate != "fma_flops":  # 8- and 16-bit numbers
@@ -176,6 +176,15 @@ def _storing(step: KernelPlan) -> float:
     c = step.product.c
     apart = dict(c.coordinates[-1].terms).get(c.cols[-1].name, 1) > 1
     return STORE_APART * step.recipe.lanes if apart and not step.product.transforms else STORE
+
+
+REQUANTISED, WEIGHED = 4, 10
+"""The same of rounding a vector of bytes again, by numbers of a row or with a residual: its instructions."""
+
+
+def _rounding_again(step: KernelPlan) -> int:
+    epilogue = step.product.epilogue
+    return REQUANTISED * (epilogue.requantise is not None) + WEIGHED * epilogue.weighed
 
 
 def _packing(product: Product, effort: Effort) -> float:

@@ -30,7 +30,7 @@ class PlanOptions(NamedTuple):
     A tuple with names, since each `conv` makes one: a frozen dataclass of so many fields takes 3 us longer.
 
     `bias` and `residual`: whether calls have one. With `transposed`, w is (C, O//G, *F). Of 8-bit integers `w_dtype` is
-    that of w, None as that of x; `w_zero_point` and `scale` say whether calls have them.
+    that of w, None as that of x; `w_zero_point`, `scale` and `requantise` say whether calls have them.
     """
 
     stride: PerAxis = 1
@@ -59,6 +59,7 @@ class PlanOptions(NamedTuple):
     scale: bool = False
     out_dtype: str | None = None
     y_zero_point: int = 0
+    requantise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class TransposeKeywords(TypedDict, total=False):
     scale: Any
     out_dtype: Any
     y_zero_point: int
+    requantise: Any
+    residual_factors: Any
 
 
 class ConvKeywords(TransposeKeywords, total=False):

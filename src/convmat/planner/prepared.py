@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Weights = Any  # what the engine's program packed: only it looks inside
-Rows = dict[str, Array]  # what each channel of y has: "bias", "scale", "w zero"
+Rows = dict[str, Array]  # what each channel of y has, by its name in `engine.launch`
 
 
 class Prepared:
@@ -114,30 +114,49 @@ class Prepared:
         out: Array | None = None,
         scale: Any = None,
         w_zero_point: Any = None,
+        requantise: Any = None,
+        residual_factors: Any = None,
     ) -> Array:
         """x: (B, C, *I), w: (O, C//G, *F), bias: (O,), residual like y -> y: (B, O, *P), in the problem's layouts.
 
-        `scale` and `w_zero_point` of 8-bit integers: one number, or one for each channel of y. Raises GeometryError for
-        arrays that do not fit the plan, before anything is written.
+        Numbers of 8-bit integers are those of `bind`. Raises GeometryError for arrays that do not fit the plan, before
+        anything is written.
         """
+        numbers = {
+            "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise,
+            "residual_factors": residual_factors,
+        }  # fmt: skip
         if self.problem.reuse_weights:
-            bound = self.bind(w, bias, scale=scale, w_zero_point=w_zero_point)
-            return bound(x, residual=residual, out=out)
-        if self._two_operands and bias is residual is scale is w_zero_point is None:
+            return self.bind(w, bias, **numbers)(x, residual=residual, out=out)
+        if self._two_operands and bias is residual is None and all(each is None for each in numbers.values()):
             made = self._run_plain(x, w, out)
             if made is not None:
                 return made
-        w, rows = self._read(w, bias, scale, w_zero_point)
+        w, rows = self._read(w, bias, numbers)
         return Bound(self, None, rows, w)(x, residual=residual, out=out)
 
     def bind(
-        self, w: Any, bias: Any = None, *, scale: Any = None, w_zero_point: Any = None, lasting: bool = False
+        self,
+        w: Any,
+        bias: Any = None,
+        *,
+        scale: Any = None,
+        w_zero_point: Any = None,
+        requantise: Any = None,
+        residual_factors: Any = None,
+        lasting: bool = False,
     ) -> Bound:
         """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it.
 
-        `lasting`: there are none, and what is not packed is read where it lies.
+        `lasting`: there are none, and what is not packed is read where it lies. Of 8-bit integers: `scale`, `w_zero_point`
+        and the two of `requantise` are one number, or one for each channel of y; `residual_factors` three numbers. See
+        `conv`.
         """
-        w, given = self._read(w, bias, scale, w_zero_point)
+        numbers = {
+            "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise,
+            "residual_factors": residual_factors,
+        }  # fmt: skip
+        w, given = self._read(w, bias, numbers)
         rows = {name: array.copy() for name, array in given.items()}
         if not self.problem.reuse_weights:
             return Bound(self, None, rows, w if lasting else w.copy())
@@ -159,14 +178,14 @@ class Prepared:
         self._bound = True
         return Bound(self, other._weights, {k: a.copy() for k, a in self._read_bias(bias).items()}, None)
 
-    def _read(self, w: Any, bias: Any, scale: Any, w_zero_point: Any) -> tuple[Array, Rows]:
+    def _read(self, w: Any, bias: Any, numbers: Mapping[str, Any]) -> tuple[Array, Rows]:
         """The weights, and what each channel of y has, as arrays that fit the plan."""
         problem, array = self.problem, require_operand("w", w, self._shapes["w"], self._dtypes.w)
         rows = self._read_bias(bias)
         if not problem.counted:
-            require_absent(scale=scale, w_zero_point=w_zero_point)
+            require_absent(**numbers)
             return array, rows
-        return array, rows | read_channels(problem, scale, w_zero_point)
+        return array, rows | read_channels(problem, numbers)
 
     def _read_bias(self, bias: Any) -> Rows:
         """The bias as an array that fits the plan."""
@@ -209,7 +228,9 @@ class Prepared:
         else:
             fits = (
                 type(residual) is np.ndarray
-                and residual.dtype.kind != "i"  # whose size is looked at first
+                and (
+                    residual.dtype.kind != "i" or self.problem.epilogue.weighed
+                )  # whose size is looked at first
                 and residual.dtype is self._dtypes.out
                 and residual.shape == self._shapes["y"]
                 and residual.flags.c_contiguous
@@ -387,7 +408,8 @@ class Bound:
         shape = plan._shapes["y"]
         if residual is not None:
             residual = require_operand("residual", residual, shape, plan._dtypes.out)
-            require_small(problem, bias=self._rows.get("bias"), residual=residual)
+            if not problem.epilogue.weighed:
+                require_small(problem, bias=self._rows.get("bias"), residual=residual)
         inputs = [array for array in (x, self._w, *self._rows.values()) if array is not None]
         out = require_output(out, shape, plan._dtypes.out, inputs, residual)
         plan.run(x, self._w, self._weights, self._rows, residual, out)

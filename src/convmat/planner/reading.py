@@ -88,6 +88,7 @@ def _require_words(call: str, options: PlanOptions) -> None:
         "transposed",
         "w_zero_point",
         "scale",
+        "requantise",
     )
     for name in flags:
         flag = getattr(options, name)

@@ -12,7 +12,7 @@ import numpy as np
 from ...geometry import Geometry
 from ...network.graph import Node, Spec
 from ...network.ops.convolution import INTEGER_TRANSPOSE, TRANSPOSED, geometry_of
-from ...network.ops.integers import INTEGER_CONV
+from ...network.ops.integers import INTEGER_CONV, RESIDUAL
 from ...network.ops.pooling import pooling_windows
 from ...network.ops.resize import ResizeAxis, coordinates_of, mode_of, rounding_of
 from ...network.ops.resize import resized_axes as resized
@@ -23,6 +23,12 @@ FILTERS = {
     **dict.fromkeys(("QLinearConv", INTEGER_CONV, INTEGER_TRANSPOSE), 3),
 }
 """Which input of a convolution its filters are."""
+
+ADDED = {
+    **dict.fromkeys(("Conv", "ConvTranspose"), 3),
+    **dict.fromkeys((INTEGER_CONV, INTEGER_TRANSPOSE), RESIDUAL),
+}
+"""Which of them is a residual."""
 
 
 def convolution(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
@@ -42,8 +48,7 @@ def convolution(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part
         changed["output_padding"], dropped = (0,) * g.rank, ("output_shape",)
     makes = (part[0], channels, *part[2:])
     beside = tuple(
-        makes if spec is not None and node.op in ("Conv", "ConvTranspose") and at == 3 else None
-        for at, spec in enumerate(inputs)
+        makes if spec is not None and at == ADDED.get(node.op) else None for at, spec in enumerate(inputs)
     )[1:]
     return Needed((parts, *beside), makes, changed, drop=dropped)
 

@@ -22,10 +22,10 @@ PACK = {64: "x86.avx512.{}.512", 32: "x86.avx2.{}", 16: "x86.sse2.{}.128"}
 """LLVM's intrinsics, by the bytes of a vector."""
 
 
-def nearest(fn: Function, value: Value, *, x86: bool) -> Value:
-    """Emits the nearest int32 of float32 numbers up to MOST."""
+def nearest(fn: Function, value: Value, *, x86: bool, bounded: bool = False) -> Value:
+    """Emits the nearest int32 of float32 numbers up to MOST; `bounded`: none is beyond."""
     lanes = value.type.lanes
-    value = minimum(value, const(value.type, MOST))
+    value = value if bounded else minimum(value, const(value.type, MOST))
     made, kind = i32.x(lanes), f"{value.type.text} {value.name}"
     if not x86:
         value = rint(value)

@@ -34,9 +34,7 @@ from ..ir.instructions import (
 )
 from ..ir.shuffles import narrow, transpose, widen
 from .tile import Tile
-
-NEAREST = 12582912.0
-"""1.5 * 2^23: added to a float32 below 2^22, it leaves the nearest integer in the last bits, halves to even."""
+from .weighing import NEAREST, Addition
 
 
 class Store(Enum):
@@ -73,7 +71,8 @@ class TileEpilogue:
 
     `along_m`: lanes lie along rows of C (the tile's rows are C's columns); otherwise along its columns. `block`: rows
     of C lie side by side in blocks of so many; a tile begins with one, or is part of one. 0: they are evenly apart.
-    `flushed`: bfloat16 is made by the CPU's own instruction, which takes denormals for zero.
+    `flushed`: bfloat16 is made by the CPU's own instruction, which takes denormals for zero. `addition`: what bytes are
+    weighed by, that of the residual too.
     """
 
     out: Type
@@ -84,6 +83,7 @@ class TileEpilogue:
     store: Store
     block: int = 0
     flushed: bool = False
+    addition: Addition | None = None
 
     def emit(self, fn: Function, tile: Tile, sums: list[list[Value]], to: Target, rows: int) -> None:
         """Stores a tile of `rows` rows of C (a constant) and `to.count` columns."""
@@ -158,6 +158,8 @@ class TileEpilogue:
     def _finish(self, fn: Function, line: Value, bias: Value | None, residual: Value | None) -> Value:
         if bias is not None:
             line = line + bias
+        if residual is not None and self.addition is not None:
+            return self.addition.line(fn, line, residual)
         if residual is not None:
             line = line + widen(residual, line.type)
         line = activate(line, self.activation)

@@ -9,12 +9,26 @@ For nodes alone that QDQ graphs mean: their sums are of float32, and integers th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...engine import Sweep, buffers, contiguous_strides, elementwise, peaks, strided_views, thread_pool
+from ...engine import (
+    Sweep,
+    SweepPlan,
+    buffers,
+    contiguous_strides,
+    elementwise,
+    lookup,
+    peaks,
+    requantise,
+    strided_views,
+    thread_pool,
+    weigh_bytes,
+)
 from ...lazy_dataclass import dataclass
 from ...planner import Plan, PlanOptions
 from ..graph import Array, Node, Spec
@@ -63,6 +77,51 @@ class CountedSweep:
 
 
 @dataclass(frozen=True)
+class AgainSweep:
+    """A kernel that rounds bytes again where they lie, by constants; `added`: with a residual."""
+
+    sweep: Sweep
+    numbers: tuple[Array, ...]
+    added: bool
+
+    def arrays(self, y: Array, residual: Array | None) -> list[Array]:
+        """What it takes, y last."""
+        assert not self.added or residual is not None
+        return [y, *([residual] if residual is not None and self.added else []), *self.numbers, y]
+
+
+def _sweep_again(made: Spec, numbers: dict[str, Any], options: Options) -> tuple[AgainSweep, ...] | None:
+    """Kernels that round bytes again; None where there are none."""
+    threads = thread_pool.count()
+    found: list[tuple[SweepPlan | str, tuple[Array, ...], bool]] = []
+    if (pair := numbers["requantise"]) is not None:
+        zero = numbers["y_zero_point"]
+        channels, columns = made.shape[1], math.prod(made.shape[2:])
+        factor, offset = (np.reshape(each, (-1, 1)) for each in pair)
+        every = np.arange(256, dtype=np.uint8).view(made.dtype)[None]
+        table = np.broadcast_to(requantise(every, zero, factor, offset), (channels, 256))
+        plan = lookup(made.size // columns, columns, channels, threads) if columns >= SHORTEST_ROW else ""
+        found.append((plan, (np.ascontiguousarray(table),), False))
+    if (three := numbers["residual_factors"]) is not None:
+        plan = weigh_bytes(made.size, (made.dtype.name,) * 3, threads)
+        found.append((plan, tuple(np.asarray(each, FLOAT) for each in three), True))
+    sweeps = []
+    for plan, constants, added in found:
+        if isinstance(plan, str):
+            return None
+        sweep = Sweep(plan)
+        sweep.load()
+        if options.record is not None:
+            options.record.add_program(sweep)
+        sweeps.append(AgainSweep(sweep, constants, added))
+    return tuple(sweeps)
+
+
+SHORTEST_ROW = 16
+"""Bytes in a row from which on a table for each channel is loaded."""
+
+
+@dataclass(frozen=True)
 class Floated(Planned):
     """A plan of float32 between 8-bit numbers, of which x is widened first and y rounded last, where it is not float32.
 
@@ -73,15 +132,19 @@ class Floated(Planned):
     round_: CountedSweep | None
     wide: Spec
     made: Spec
+    again: tuple[AgainSweep, ...] = ()
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
-        x, y, wide = arrays[0], arrays[-1], buffers.empty(self.wide.shape, FLOAT)
+        x, residual, y = self.order(arrays)
+        wide = buffers.empty(self.wide.shape, FLOAT)
         self.widen(x, wide)
         made = y if self.round_ is None else buffers.empty(self.made.shape, FLOAT)
         self.bound(wide, None, made)
         if self.round_ is not None:
             self.round_(made, y)
+        for each in self.again:
+            each.sweep(*each.arrays(y, residual))
 
     @property
     def scratch(self) -> int:
@@ -92,16 +155,18 @@ class Floated(Planned):
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See `planned`."""
-        x, y = arrays[0], arrays[-1]
+        x, residual, y = self.order(arrays)
         wide, made = _array_at(scratch, self.wide), y
         scratch += aligned_bytes(self.wide)
         if self.round_ is not None:
             made = _array_at(scratch, self.made)
             scratch += aligned_bytes(self.made)
         found = self.bound.jobs(wide, None, made, scratch)
-        if found is None or not (x.flags.c_contiguous and y.flags.c_contiguous):
+        alike = all(each is None or each.flags.c_contiguous for each in (x, residual, y))
+        if found is None or not alike:
             return None
         last = [] if self.round_ is None else [self.round_.job(made, y)]
+        last += [each.sweep.block(each.arrays(y, residual)) for each in self.again]
         return [self.widen.job(x, wide), *found, *last]
 
 
@@ -128,16 +193,19 @@ def bind_floats(
     zero = np.asarray(channels.pop("x_zero_point", 0), x.dtype)
     channels.pop("out_dtype", None)
     y_zero = channels.pop("y_zero_point", 0)
+    again = {name: channels.pop(name, None) for name in ("requantise", "residual_factors")}
     asked = PlanOptions(bias=bias is not None, **channels)
     plan = plan_node(options, x.shape, w.shape, FLOAT, asked)
-    if not _quicker(plan, integers, x, made):
+    passes = [each for each in again.values() if each is not None]
+    if not _quicker(plan, integers, x, made, len(passes)):
         return None
     widen = CountedSweep.of("DequantizeLinear", x, zero, options)
     last = None
     if made.dtype != FLOAT:
         rounded = np.asarray(y_zero, made.dtype)
         last = CountedSweep.of("QuantizeLinear", Spec(made.shape, FLOAT), rounded, options)
-    if widen is None or (made.dtype != FLOAT and last is None):
+    later = _sweep_again(made, again | {"y_zero_point": y_zero}, options)
+    if widen is None or (made.dtype != FLOAT and last is None) or later is None:
         return None
     along = [1] * w.ndim
     along[1 if asked.transposed else 0] = -1
@@ -149,16 +217,26 @@ def bind_floats(
     added = None if bias is None else (bias * factors.astype(np.float64)).astype(FLOAT)
     bound = bind_node(options, plan, wide, added)
     kinds = Spec(x.shape, FLOAT), Spec(made.shape, FLOAT)
-    return Floated(bound, lambda arrays: (arrays[0], None, arrays[-1]), widen, last, *kinds)
+    order = partial(order_arrays, added=again["residual_factors"] is not None)
+    return Floated(bound, order, widen, last, *kinds, later)
 
 
-def _quicker(floats: Plan, integers: Plan, x: Spec, made: Spec) -> bool:
-    """Whether float32 is, with what it takes to widen x and to round y."""
+def order_arrays(arrays: Sequence[Array], added: bool) -> tuple[Array, Array | None, Array]:
+    """A step's x, residual if one is `added`, and y."""
+    return arrays[0], arrays[ADDED] if added else None, arrays[-1]
+
+
+ADDED = -3
+"""Where the residual is among a step's arrays: what weighs it and y are behind it."""
+
+
+def _quicker(floats: Plan, integers: Plan, x: Spec, made: Spec, passes: int) -> bool:
+    """Whether float32 is, with what it takes to widen x and to round y, so many times more often."""
     old, new = integers.chosen.cost, floats.chosen.cost
     if old is None or new is None:
         return False
-    converted = CONVERTED * (x.size + (made.size if made.dtype != FLOAT else 0))
+    converted = CONVERTED * (x.size + (made.size if made.dtype != FLOAT else 0)) + 2 * passes * made.size
     return new.seconds + converted / peaks(thread_pool.count()).l3_bandwidth < old.seconds
 
 
-__all__ = ["Floated", "bind_floats"]
+__all__ = ["Floated", "bind_floats", "order_arrays"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from ...planner.integers import room_beside
 from ..graph import Array, Node, Shape, Spec
 from .base import OWNED, Operator, Specs, Step, has_input, input_at, operator, specs_of
 from .convolution import INTEGER_TRANSPOSE, TRANSPOSED, geometry_of
-from .floated import bind_floats
+from .floated import bind_floats, order_arrays
 from .options import Options, plan_node
 from .planned import Planned
 from .quantise import refuse_scale, saturate_integers
@@ -32,7 +33,14 @@ INTEGER_GEMM = "IntegerGemm"
 """The name of a product by a constant matrix, as QLinearConv is one of filters; rewriting makes it."""
 
 INTEGER_CONV = "IntegerConv"
-"""The name of QLinearConv without a scale of y: its output is float32. IntegerGemm may lack it, too."""
+"""The name of QLinearConv without a scale of y, whose output is float32 (IntegerGemm may lack it, too), or with more
+behind it: see `AGAIN`."""
+
+FACTOR, OFFSET, RESIDUAL, ADDITION = 9, 10, 11, 12
+"""Inputs of an IntegerConv whose bytes are rounded again: see `product.Epilogue`. Any may be omitted."""
+
+AGAIN = "again"
+"""The attribute of such a node: the operators that it does behind its product, for reports."""
 
 OF_FLOATS = "of_floats"
 """The attribute of nodes whose graph means products of float32: such may be taken where they are quicker."""
@@ -106,14 +114,23 @@ def _zero_keywords(
 
 
 def convolve_exactly(
-    node: Node, x: Array, w: Array, bias: Array | None, keywords: Mapping[str, Any]
+    node: Node,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    keywords: Mapping[str, Any],
+    residual: Array | None = None,
 ) -> Array:
     """The convolution of arrays by the definition's own products. Raises NetworkError."""
     call = api.conv_transpose if node.op in TRANSPOSED else api.conv
     try:
-        return np.asarray(call(x, w, bias, exact=True, **keywords))
+        return np.asarray(call(x, w, bias, residual=residual, exact=True, **keywords))
     except ConvmatError as error:
         raise node.error(str(error)) from None
+
+
+CHANNELS = ("scale", "w_zero_point", "requantise")
+"""Keywords of numbers for each channel of y, of which a plan knows only whether there are any."""
 
 
 def bind_constants(
@@ -127,21 +144,21 @@ def bind_constants(
     x, w = input_at(node, specs, 0), input_at(node, specs, w_at)
     assert w.value is not None
     given = {**keywords, "transposed": node.op in TRANSPOSED}
-    channels = {name: keywords[name] for name in ("scale", "w_zero_point") if name in keywords}
-    asked = PlanOptions(
-        w_dtype=w.dtype.name, bias=bias is not None, **(given | dict.fromkeys(channels, True))
-    )
+    channels = {name: keywords[name] for name in CHANNELS if name in keywords}
+    numbers = {name: given.pop(name) for name in ("residual_factors",) if name in given}
+    flags = dict.fromkeys(channels, True) | {"residual": bool(numbers)}
+    asked = PlanOptions(w_dtype=w.dtype.name, bias=bias is not None, **(given | flags))
     exactly = replace(options, exact=True, rtol=None)
     try:
         plan = plan_node(exactly, x.shape, w.shape, x.dtype, asked)
         if made is not None and node.get(OF_FLOATS) and not (options.exact or options.deterministic):
-            floats = bind_floats(plan, x, made, w.value, bias, given, options)
+            floats = bind_floats(plan, x, made, w.value, bias, given | numbers, options)
             if floats is not None:
                 return floats
-        bound = plan.bind(w.value, bias, **channels)
+        bound = plan.bind(w.value, bias, **channels, **numbers)
     except ConvmatError as error:
         raise node.error(str(error)) from None
-    return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
+    return Planned(bound, partial(order_arrays, added=bool(numbers)))
 
 
 def constants_at(specs: Specs, *inputs: int) -> list[Any] | None:
@@ -200,7 +217,8 @@ def _require_factors(node: Node, specs: Specs, filters: int) -> None:
 
 def linear_keywords(
     node: Node, specs: Specs, x_scale: Array, x_zero: Array, w_scale: Array, w_zero: Array,
-    y_scale: Array | None = None, y_zero: Array | None = None,
+    y_scale: Array | None = None, y_zero: Array | None = None, factor: Array | None = None,
+    offset: Array | None = None, addition: Array | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The keywords that QLinearConv's scales and zero points mean; without y's, for an output in float32.
 
@@ -210,20 +228,24 @@ def linear_keywords(
         if scale is not None:
             refuse_scale(node, f"scale of {what}", scale)
     with np.errstate(all="ignore"):
-        factor = x_scale.reshape(()) * w_scale.reshape(-1)
-        factor = factor if y_scale is None else factor / y_scale.reshape(())
+        scales = x_scale.reshape(()) * w_scale.reshape(-1)
+        scales = scales if y_scale is None else scales / y_scale.reshape(())
     keywords = {
         **_zero_keywords(node, specs, 3, x_zero, w_zero),
-        "scale": factor,
+        "scale": scales,
         "activation": node.get("activation"),
     }
     if y_zero is not None:
         keywords |= {"out_dtype": y_zero.dtype.name, "y_zero_point": int(y_zero.reshape(()))}
+    if factor is not None:
+        keywords["requantise"] = (factor, offset)
+    if addition is not None:
+        keywords["residual_factors"] = tuple(addition)
     return keywords
 
 
 def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    constants = constants_at(specs, 3, 8, 1, 2, 4, 5, 6, 7)
+    constants = constants_at(specs, 3, 8, 1, 2, 4, 5, 6, 7, FACTOR, OFFSET, ADDITION)
     if constants is None:
         return None
     _, bias, *numbers = constants
@@ -278,7 +300,7 @@ def conv_linear(
     return _finish_late(convolve_exactly(node, x, w, None, _without_scale(keywords)), bias, keywords)
 
 
-# -- a convolution whose sums are wanted in float32 --------------------------------------------------------------------
+# -- a convolution whose sums are wanted in float32, or whose bytes are rounded again ----------------------------------
 
 
 def _float_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -287,36 +309,23 @@ def _float_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(shape, np.dtype(np.float32)),)
 
 
-def _float_run(
-    node: Node,
-    x: Array,
-    x_scale: Array,
-    x_zero: Array,
-    w: Array,
-    w_scale: Array,
-    w_zero: Array,
-    *rest: Array | None,
-) -> Array:
-    """QLinearConv's inputs, those of y omitted -> (B, O, *P) in float32."""
-    keywords = linear_keywords(node, specs_of((x, x_scale, x_zero, w)), x_scale, x_zero, w_scale, w_zero)
-    return convolve_exactly(node, x, w, rest[2] if len(rest) > 2 else None, keywords)
-
-
-OWNED[INTEGER_CONV] = Operator(INTEGER_CONV, _float_shape, _float_run, _linear_step)
-
-
-# -- a transposed one, in either way -----------------------------------------------------------------------------------
-
-
-def _transpose_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _again_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return _linear_shape(node, specs) if has_input(specs, 7) else _float_shape(node, specs)
 
 
-def _transpose_run(node: Node, *inputs: Any) -> Array:
-    """QLinearConv's inputs, w: (C, O//G, *F), those of y perhaps omitted -> (B, O, *P)."""
-    x, x_scale, x_zero, w, *numbers, bias = (*inputs, None, None, None)[:9]
-    keywords = linear_keywords(node, specs_of((x, x_scale, x_zero, w)), x_scale, x_zero, *numbers)
-    return convolve_exactly(node, x, w, bias, keywords)
+def _again_run(node: Node, *inputs: Any) -> Array:
+    """QLinearConv's inputs, those of y perhaps omitted, and how its bytes are rounded again -> (B, O, *P)."""
+    every = (*inputs, *[None] * (ADDITION + 1 - len(inputs)))
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias = every[:FACTOR]
+    factor, offset, residual, addition = every[FACTOR:]
+    keywords = linear_keywords(
+        node, specs_of((x, x_scale, x_zero, w)), x_scale, x_zero, w_scale, w_zero, y_scale, y_zero, factor, offset,
+        addition,
+    )  # fmt: skip
+    return convolve_exactly(node, x, w, bias, keywords, residual)
 
 
-OWNED[INTEGER_TRANSPOSE] = Operator(INTEGER_TRANSPOSE, _transpose_shape, _transpose_run, _linear_step)
+OWNED[INTEGER_CONV] = Operator(INTEGER_CONV, _again_shape, _again_run, _linear_step)
+
+
+OWNED[INTEGER_TRANSPOSE] = Operator(INTEGER_TRANSPOSE, _again_shape, _again_run, _linear_step)

@@ -1,6 +1,7 @@
-"""Functions of two bytes that are weighted sums, as they are of quantised Add: by two factors instead of a dozen steps.
+"""Functions of bytes that are weighted sums, as they are of quantised Add: by two factors instead of a dozen steps.
 
     quantise(dequantise(a) + dequantise(b)) = saturate(round(a * by + (b * with + add)))
+    quantise(normalise(dequantise(a)))      = saturate(round(a * factor + offset))               for each channel
 
 A function of two bytes has 65,536 values, all of which are computed: factors are taken if they give every one of them.
 Those of the exact quotient of scales nearly do. Where a sum lies so near the middle between two numbers that rounding
@@ -15,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...engine import Expression, weigh
+from ...engine import Expression, requantise, weigh
 from ..graph import Array, Spec
 
 BYTES = (np.uint8, np.int8)
@@ -74,10 +75,70 @@ def find_factors(said: Expression, there: Sequence[Spec], at: tuple[int, int]) -
     return None
 
 
-def _before_rounding(
-    said: Expression, there: Sequence[Spec], at: tuple[int, int]
-) -> tuple[float, float, float] | None:
-    """The weighted sum that is rounded first, in float64, if it is one between these bytes."""
+def find_requantising(
+    said: Expression, inputs: Sequence[Array], at: int, channels: int, zero: int
+) -> tuple[Array, Array] | None:
+    """A factor and an offset for each channel that give all of a function of bytes; None where one has none.
+
+    zero: what bytes are counted from.
+    inputs: those of the expression, that of number `at` every byte: (1, 256), the others (channels, 1) or (1, 1).
+    """
+    with np.errstate(all="ignore"):
+        wanted = np.broadcast_to(said(*inputs), (channels, 256))
+        inner = _until_rounded(said)
+        if inner is None:
+            return None
+        wide = [each if each.dtype in BYTES else each.astype(np.float64) for each in inputs]
+        sums = np.broadcast_to(inner(*wide), (channels, 256))
+    bytes_ = inputs[at][0]
+    order = np.argsort(bytes_)
+    q, wanted, sums = bytes_[order].astype(np.float64) - zero, wanted[:, order], sums[:, order]
+    low, high = (float(n) for n in (np.iinfo(wanted.dtype).min, np.iinfo(wanted.dtype).max))
+    slopes = _find_slopes(sums, (wanted > low) & (wanted < high), wanted)
+    if not (np.abs(slopes) <= LARGE).all():
+        return None
+    factors, offsets = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
+    left = np.arange(channels)
+    for step in STEPS:
+        tried = _move_by_units(slopes[left], np.asarray(step))
+        own, products = wanted[left].astype(np.float64), q * tried[:, None].astype(np.float64)
+        # What rounds to a number lies within half a step of it, what is cut off anywhere beyond.
+        least = np.where(own > low, own - 0.5 - products, -np.inf).max(1)
+        most = np.where(own < high, own + 0.5 - products, np.inf).min(1)
+        least, most = np.where(np.isinf(least), most - 1, least), np.where(np.isinf(most), least + 1, most)
+        offset = ((least + most) / 2).astype(np.float32)
+        made = requantise(bytes_[order], zero, tried[:, None], offset[:, None])
+        good = (made == wanted[left]).all(1) & _adds_exactly(products, offset[:, None])
+        factors[left[good]], offsets[left[good]] = tried[good], offset[good]
+        left = left[~good]
+        if not len(left):
+            return factors, offsets
+    return None
+
+
+def _find_slopes(sums: Array, inside: Array, wanted: Array) -> Array:
+    """How much a step of the byte moves the sums of each channel, where nothing is cut off; 0 where nothing moves."""
+    rows = np.arange(len(sums))
+    first, last = inside.argmax(1), inside.shape[1] - 1 - inside[:, ::-1].argmax(1)
+    apart = np.maximum(last - first, 1)
+    slopes = (sums[rows, last] - sums[rows, first]) / apart
+    steps = np.diff(sums, axis=1)
+    steepest = steps[rows, np.abs(steps).argmax(1)]
+    slopes = np.where(inside.any(1) & (last > first), slopes, steepest)
+    return np.where((wanted == wanted[:, :1]).all(1), 0.0, slopes)
+
+
+def _adds_exactly(products: Array, offset: Array) -> Array:
+    """Whether float64 holds the sums, of each row, so that they are rounded to float32 once."""
+    wide = offset.astype(np.float64)
+    sums = products + wide
+    beside = sums - products
+    lost: Array = (products - (sums - beside)) + (wide - beside)
+    return np.asarray((lost == 0).all(1))
+
+
+def _until_rounded(said: Expression) -> Expression | None:
+    """What an expression rounds, in float64, if it rounds once."""
     rounds = [step for step in said.steps if step.operation == "round"]
     last = rounds[0].operands[0] - len(said.inputs) if len(rounds) == 1 else -1
     if last < 0:
@@ -85,8 +146,17 @@ def _before_rounding(
     steps = tuple(
         replace(s, type="float64" if s.type == "float32" else s.type) for s in said.steps[: last + 1]
     )
-    types = tuple("float64" if name == "float32" else name for name in said.inputs)
-    inner = Expression(types, steps)
+    return Expression(tuple("float64" if name == "float32" else name for name in said.inputs), steps)
+
+
+def _before_rounding(
+    said: Expression, there: Sequence[Spec], at: tuple[int, int]
+) -> tuple[float, float, float] | None:
+    """The weighted sum that is rounded first, in float64, if it is one between these bytes."""
+    inner = _until_rounded(said)
+    if inner is None:
+        return None
+    types = inner.inputs
 
     def value(a: int, b: int) -> float:
         given = {at[0]: np.asarray(a, there[at[0]].dtype), at[1]: np.asarray(b, there[at[1]].dtype)}
@@ -104,10 +174,10 @@ def _before_rounding(
     return (by, with_, add) if fits and far < NEAR else None
 
 
-def _move_by_units(number: float, units: Array) -> Array:
+def _move_by_units(number: float | Array, units: Array) -> Array:
     """A number in float32, so many units in the last place away."""
-    single = np.float32(number)
+    single = np.asarray(number, np.float32)
     return np.asarray(single + units * np.spacing(single), np.float32)
 
 
-__all__ = ["BYTES", "find_factors"]
+__all__ = ["BYTES", "find_factors", "find_requantising"]

@@ -17,7 +17,7 @@ from ..ops.einsum import equation_of
 from ..ops.fallback import REFERENCE
 from ..ops.floated import Floated
 from ..ops.half import plan_behind
-from ..ops.integers import INTEGER_GEMM, WITH_WINDOWS
+from ..ops.integers import AGAIN, INTEGER_GEMM, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
 from ..ops.tree_walks import Walked
@@ -143,7 +143,9 @@ def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str,
         return task.run.way, "jit"
     if plan is not None:
         floats = ", in float32" if isinstance(getattr(task, "run", None), Floated) else ""
-        return f"{plan.chosen.name}{floats}", plan.chosen.engine
+        again = node.get(AGAIN, ())
+        behind = f"; then {', '.join(again)}" if again else ""
+        return f"{plan.chosen.name}{floats}{behind}", plan.chosen.engine
     if operator_of(node) is REFERENCE:
         return "ONNX reference", SLOW
     if operator_of(node).bodies is not None:

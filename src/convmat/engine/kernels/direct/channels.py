@@ -65,6 +65,9 @@ class ChannelsRecipe:
     counted: bool
     zero: bool
     scale: bool
+    requantise: bool
+    out_signed: bool
+    packs: bool
     w_zero: bool
     w_signed: bool
 
@@ -215,6 +218,8 @@ class ChannelsWriter(Walker):
         self._bias = fn.load(plane.bias, kind, mask=self.mask) if r.bias else None
         scales, zeros = self.beside_bias(plane.bias, "scale"), self.beside_bias(plane.bias, "w zero")
         self._scale = fn.load(scales, f32.x(self.lanes), mask=self.mask) if r.scale else None
+        again = (self.beside_bias(plane.bias, name) for name in ("factor", "offset")) if r.requantise else ()
+        self._again = [fn.load(each, f32.x(self.lanes), mask=self.mask) for each in again]
         if r.w_zero:
             self._w_zero = sitofp(fn.load(zeros, i32.x(self.lanes), mask=self.mask), to=r.work)
         self._held = [self._weight(plane.w, at) for at in range(r.taps * r.c)] if r.held else []
@@ -251,7 +256,8 @@ class ChannelsWriter(Walker):
             row, column = divmod(at, block.columns)
             move = self._y_row * row + self._y_column * column
             if r.counted:
-                made = self.finish_integers(value, self._bias, self._scale)
+                load = partial(self.fn.load, block.residual, r.out.x(self.lanes), move, mask=self.mask)
+                made = self.finish_integers(value, self._bias, self._scale, self._again, load)
             else:
                 made = self.finish(value, self._bias, block.residual, move, self.mask)
             self.fn.store(made, block.y, move, mask=self.mask)

@@ -81,6 +81,9 @@ class PixelsRecipe:
     counted: bool = False
     zero: bool = False
     scale: bool = False
+    requantise: bool = False
+    out_signed: bool = False
+    packs: bool = False
     w_zero: bool = False
     w_signed: bool = True
     unit: Unit | None = None
@@ -215,7 +218,7 @@ class PixelsRecipe:
         return math.prod(extent for extent, _ in outer) * (last + self.filled) * self.weight.bytes
 
 
-COUNTED = ("zero", "scale", "y zero", "low", "high", "w zero")
+COUNTED = ("zero", "scale", "y zero", "low", "high", "w zero", "factor", "offset", "addition")
 """Words of 8-bit integers: see `quads.recipe`. low, high: bounds of y without its zero point, as the bits of floats."""
 
 

@@ -67,8 +67,10 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     """
     counted = product.counted or dtypes.weights is not None
     if counted:
-        if product.k > FEW_TERMS or product.epilogue.residual is not None:
-            return f"sums up to {FEW_TERMS} products of 8-bit integers and adds no residual, got {product.k}"
+        if product.epilogue.residual is not None and not product.epilogue.weighed:
+            return "adds no residual to sums of bytes"
+        if product.k > FEW_TERMS:
+            return f"sums up to {FEW_TERMS} products of 8-bit integers, got {product.k}"
         dtypes = replace(dtypes, work=np.dtype(np.float32))
     refusal = _refuses(product, dtypes, counted=counted)
     if refusal is not None:
@@ -160,7 +162,8 @@ class DirectPlan(KernelPlan):
             self.weight_tasks = -(-groups // WEIGHT_GROUPS)
         else:
             self.weight_bytes, self.weight_tasks = math.prod(shapes["w"]) * known.item, 0
-        self.lay_out(recipe.arguments(), words, ("x", "y", "w", "a", "bias", "residual", "scale", "w zero"))
+        rows = ("bias", "scale", "w zero", "factor", "offset")
+        self.lay_out(recipe.arguments(), words, ("x", "y", "w", "a", *rows, "addition", "residual"))
         self.plane_rows = recipe.m if isinstance(recipe, pixels.PixelsRecipe) else 0
 
     def tables(self) -> dict[str, Array]:
@@ -255,6 +258,9 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         counted=counted,
         zero=known.b.fill != 0,
         scale=product.epilogue.scale is not None,
+        requantise=product.epilogue.requantise is not None,
+        out_signed=product.epilogue.weighed and dtypes.out.name == "int8",
+        packs=product.epilogue.weighed and cpu.arch == "x86_64",
         w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
         unit=unit,
@@ -307,6 +313,9 @@ def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRe
         counted=counted,
         zero=known.b.fill != 0,
         scale=product.epilogue.scale is not None,
+        requantise=product.epilogue.requantise is not None,
+        out_signed=product.epilogue.weighed and dtypes.out.name == "int8",
+        packs=product.epilogue.weighed and cpu.arch == "x86_64",
         w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
     )

@@ -18,8 +18,10 @@ from ...ir.instructions import (
     Type,
     Value,
     below,
+    const,
     equal,
     f32,
+    fma,
     fptosi,
     i32,
     i64,
@@ -36,6 +38,7 @@ from ...ir.instructions import (
 )
 from ...ir.shuffles import narrow, widen
 from ..epilogue import activate, round_between
+from ..weighing import Addition, round_within
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,14 @@ class PlaneRecipe(Protocol):
     @property
     def residual(self) -> bool:
         """Whether a residual is added."""
+
+    @property
+    def out_signed(self) -> bool:
+        """Whether bytes of y are, to which a residual is added."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether x86's instructions make those of floats."""
 
     @property
     def activation(self) -> Activation | None:
@@ -268,8 +279,18 @@ class Walker(ABC):
         value = activate(value, r.activation)
         return narrow(value, r.out)
 
-    def finish_integers(self, value: Value, bias: Value | None, scale: Value | None) -> Value:
-        """A whole sum, perhaps in float32, after bias, scale and activation, as it is stored: see `pixels.COUNTED`."""
+    def finish_integers(
+        self,
+        value: Value,
+        bias: Value | None,
+        scale: Value | None,
+        again: Sequence[Value],
+        residual: Callable[[], Value],
+    ) -> Value:
+        """A whole sum, perhaps in float32, after bias, scale and activation, as it is stored: see `pixels.COUNTED`.
+
+        again: the factor and the offset of its row, if bytes are rounded again; `residual` emits the load of that.
+        """
         r, lanes = self.recipe, value.type.lanes
         whole = fptosi(value, to=i32) if value.type.is_float else value
         whole = whole if bias is None else whole + bias
@@ -281,7 +302,16 @@ class Walker(ABC):
         load = self.arguments.load
         low, high = (splat(load(self.fn, self._args, name, f32), lanes=lanes) for name in ("low", "high"))
         zero = splat(trunc(self.word("y zero"), to=i32), lanes=lanes)
-        return narrow(round_between(made, low, high) + zero, r.out)
+        if again:
+            whole, (factor, offset) = sitofp(zero, to=f32), again
+            made = fma(round_within(made, low, high), factor, offset)
+            low, high, zero = low + whole, high + whole, const(zero.type, 0)
+        found = narrow(round_between(made, low, high) + zero, r.out)
+        if not r.residual:
+            return found
+        place = load(self.fn, self._args, "addition", ptr)
+        addition = Addition.load(self.fn, place, lanes, signed=r.out_signed, x86=r.packs)
+        return addition.line(self.fn, found, residual())
 
 
 def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:

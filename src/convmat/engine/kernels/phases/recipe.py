@@ -54,6 +54,8 @@ class PhasesRecipe:
     terms: tuple[OuterIndex, ...] = ()
     checks: int = 0
 
+    out_signed = packs = False
+
     @property
     def weights(self) -> str:
         """The word that says where the weights are."""

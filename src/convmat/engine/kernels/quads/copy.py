@@ -12,7 +12,7 @@ from ...operands import Dtypes, Shape, Shapes, aligned_size, contiguous_strides
 from ..base import KernelPlan
 from ..effort import Effort
 from .pack_x import BEHIND, PackRecipe, pixel_bytes
-from .recipe import QUAD
+from .recipe import ADDRESSES, QUAD
 
 TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
@@ -178,11 +178,7 @@ class PackPlan(KernelPlan):
                 f"x {number}": axis.step, f"y {number}": step, f"by {number}": axis.by,
             }  # fmt: skip
         self.origin = {"x": max(line.low, 0) * line.step, "y": 0, "w": 0}
-        self.lay_out(
-            self.recipe.arguments(),
-            words,
-            ("x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch"),
-        )
+        self.lay_out(self.recipe.arguments(), words, ADDRESSES)
 
     @property
     def flops(self) -> int:

@@ -64,14 +64,14 @@ class _QuadsWriter:
         mc_block = self.index - rest * mc_blocks
         outer = udiv(rest, nc_blocks)
         nc_block = rest - outer * nc_blocks
-        bases = {name: self.address(name) for name in ("y", "a", "bias", "scale", "w zero", "residual")}
+        bases = {name: self.address(name) for name in ("y", "a", "residual", *self.r.row_numbers)}
         bases["x"] = self.address("scratch" if r.packed else "x")
         for name in reversed(r.outer):
             count = self.word(f"count {name}")
             above = udiv(outer, count)
             value, outer = outer - above * count, above
             for what, base in bases.items():
-                like = {"scale": "bias", "w zero": "bias", "residual": "y"}.get(what, what)
+                like = "bias" if what in self.r.row_numbers else "y" if what == "residual" else what
                 bases[what] = base + value * self.word(f"{like} {name}")
         own = self.address("scratch") + self.word("own") + self.thread * self.word("scratch size")
         first = nc_block * self.word("nc")
@@ -156,15 +156,15 @@ class _QuadsWriter:
             row = number * r.rows
             above = self._row_offset(row, const(i64, r.out.bytes) if across else line)
             a = bases["a"] + number * self.word("block")
-            numbers = [bases[name] + row * 4 for name in ("bias", "scale", "w zero")]
+            numbers = [bases[name] + row * 4 for name in self.r.row_numbers]
             with fn.loop(0, columns.count, r.width) as tile:
                 at = tile.index
                 c = above + (columns.first + at) * beside
                 left = columns.count - at
                 sums = columns.sums if r.tiled else columns.sums + at * i32.bytes
                 arguments = (
-                    columns.x + at * WORD, a, runs, self.args, sums, *numbers,
-                    bases["y"] + c, bases["residual"] + c, line, left, columns.places + at * WORD, *between,
+                    columns.x + at * WORD, a, runs, self.args, sums, bases["y"] + c, bases["residual"] + c, line, left,
+                    columns.places + at * WORD, *numbers, *between,
                 )  # fmt: skip
                 by_height(
                     fn, r.block_heights, equal(number, r.blocks - 1),

@@ -40,6 +40,7 @@ from ...ir.instructions import (
     udiv,
 )
 from ...ir.shuffles import concat, interleave, transpose
+from .recipe import ADDRESSES
 
 SQUARE = 16
 """Channels and pixels of a square: bytes of the least vector."""
@@ -93,8 +94,7 @@ class PackRecipe:
 
 
 ARGUMENTS = (
-    "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "zero", "lines", "per", "channel",
-    "left", "inner", "right", "part",
+    *ADDRESSES, "zero", "lines", "per", "channel", "left", "inner", "right", "part",
 )  # fmt: skip
 """Arguments of every kernel.
 

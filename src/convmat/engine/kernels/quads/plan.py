@@ -22,7 +22,7 @@ from ..panel.partition import Overheads, Portions, partition
 from ..panel.steps import contiguous_from, index_names, is_uniform
 from ..panel.tiling import fitting_rows
 from .copy import TASKS, ChannelsLastCopy, PackPlan
-from .recipe import NOWHERE, QUAD, QuadsRecipe, padded_run
+from .recipe import ADDRESSES, NOWHERE, QUAD, QuadsRecipe, padded_run
 
 BYTES = ("int8", "uint8")
 HALVES = ("bfloat16", "float32")
@@ -76,7 +76,7 @@ def _refuses(product: Product, dtypes: Dtypes, cpu: Cpu) -> str | None:
     if not {dtypes.array.name, dtypes.w.name} <= {*BYTES}:
         return f"multiplies 8-bit integers, got {dtypes.array.name} and {dtypes.w.name}"
     epilogue = product.epilogue
-    if epilogue.residual is not None:
+    if epilogue.residual is not None and not epilogue.weighed:
         return "adds no residual to sums of bytes"
     if epilogue.scale is None and epilogue.activation is not None and epilogue.activation.name != "relu":
         return f"knows relu of integers, got {epilogue.activation.name}"
@@ -167,8 +167,7 @@ class QuadsPlan(KernelPlan):
             }  # fmt: skip
         for name in r.columns:
             self.words |= {f"extent {name}": extents[name], f"step {name}": x[name], f"place {name}": y[name]}
-        addresses = ("x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch")
-        self.lay_out(r.arguments(), self.words, addresses)
+        self.lay_out(r.arguments(), self.words, ADDRESSES)
 
     @classmethod
     def of(
@@ -367,6 +366,7 @@ def _recipe(
         w_zero=product.a_zero is not None,
         residual=epilogue.residual is not None,
         activation=epilogue.activation,
+        requantise=epilogue.requantise is not None,
     )
 
 

@@ -53,7 +53,7 @@ class QuadsRecipe:
     `width`: columns of a tile. `signed`: whether w is; what is not is moved by 128. `weights`: the type of w in its
     array. `packed`: x is a copy in scratch. `out_signed`: whether bytes of C are. `block`: C's rows are stored in
     blocks of so many, 0: they are evenly apart. `bias`, `scale`, `w_zero`: whether rows have such numbers; `residual`:
-    whether C has one.
+    whether C has one. `requantise`: whether bytes are rounded again, by numbers of each row.
     """
 
     outer: tuple[str, ...]
@@ -77,6 +77,7 @@ class QuadsRecipe:
     w_zero: bool
     residual: bool
     activation: Activation | None
+    requantise: bool
 
     @property
     def work(self) -> Type:
@@ -92,6 +93,11 @@ class QuadsRecipe:
     def quads(self) -> int:
         """Quads of a run, the last one perhaps not full; whole tiles of them."""
         return padded_run(self.run, self.unit) // QUAD
+
+    @property
+    def row_numbers(self) -> tuple[str, ...]:
+        """Which arrays of numbers for each row are read."""
+        return ROW_NUMBERS if self.requantise else ROW_NUMBERS[:-2]
 
     @property
     def tiled(self) -> bool:
@@ -164,14 +170,22 @@ class QuadsRecipe:
         return Arguments(names)
 
 
+ROW_NUMBERS = ("bias", "scale", "w zero", "factor", "offset")
+"""Arrays of a number for each row."""
+
+ADDRESSES = ("x", "y", "a", "w", *ROW_NUMBERS, "addition", "residual", "scratch")
+"""Arguments that calls fill in.
+
+addition: of three numbers.
+"""
+
 ARGUMENTS = (
-    "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "own", "scratch size", "runs", "run count",
-    "block", "w rows", "w k", "columns", "nc", "nc blocks", "mc", "mc blocks", "places", "sums", "line", "between",
-    "zero", "y zero",
+    *ADDRESSES, "own", "scratch size", "runs", "run count", "block", "w rows", "w k", "columns", "nc", "nc blocks",
+    "mc", "mc blocks", "places", "sums", "line", "between", "zero", "y zero",
 )  # fmt: skip
 """Arguments of every kernel.
 
-x, y, a, w, residual, scratch: addresses of arrays; bias, scale, w zero: of a number for each row. own, scratch size:
+own, scratch size:
 where in scratch the memory of the first thread begins, and bytes of each; in it `places` and `sums` are where the
 tables of each column's place in C and of its sum begin, behind that of its place in x. runs: a table of where each run
 begins; run count: how many there are. block: bytes of a packed block of A. w rows, w k: of where each row and each byte
@@ -180,4 +194,4 @@ such pieces there are. line: bytes from one line of C to the next; between: from
 zero, y zero: zero points of x and C.
 """
 
-__all__ = ["NOWHERE", "QUAD", "QuadsRecipe", "padded_run"]
+__all__ = ["ADDRESSES", "NOWHERE", "QUAD", "QuadsRecipe", "padded_run"]

@@ -3,20 +3,24 @@
     tile[column][v] = sum over quads of  dot(quad of x at column, quads of w of vector v)
 
 Then, in this order: zero points and bias, in 32 bits, which wrap as the sums do; the scale of each row, in float32; the
-activation; bytes are made of that in `bytes_out`. Sums of bfloat16 numbers are float32, and finished as those of any
-kernel.
+activation; bytes are made of that in `bytes_out`, whole numbers in floats first where they are rounded again. Sums of
+bfloat16 numbers are float32, and finished as those of any kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ...ir.dots import constant_bytes, dot, signed_bytes, unsigned_bytes
+import numpy as np
+
+from ...ir.dots import X86, constant_bytes, dot, signed_bytes, unsigned_bytes
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import (
     Value,
     const,
     f32,
+    fma,
     i8,
     i32,
     i64,
@@ -29,6 +33,7 @@ from ...ir.instructions import (
 from ...job import WORD
 from ..epilogue import Store, Target, TileEpilogue, activate
 from ..tile import Tile, fetch_ahead
+from ..weighing import Addition, round_within
 from .bytes_out import BytesWriter
 from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
@@ -38,8 +43,8 @@ UNROLL = 4
 """Quads in one turn of the loop over a run."""
 
 PARAMETERS = {
-    "x": ptr, "a": ptr, "runs": ptr, "args": ptr, "sums": ptr, "bias": ptr, "scale": ptr, "w_zero": ptr,
-    "c": ptr, "residual": ptr, "line": i64, "count": i64, "places": ptr,
+    "x": ptr, "a": ptr, "runs": ptr, "args": ptr, "sums": ptr, "c": ptr, "residual": ptr, "line": i64, "count": i64,
+    "places": ptr,
 }  # fmt: skip
 
 
@@ -136,11 +141,12 @@ class TileWriter:
     def _tile(self, columns: int, rows: int) -> Function:
         r = self.r
         vectors = -(-rows // r.lanes)
-        parameters = PARAMETERS | ({"between": i64} if r.block else {})
+        numbered = {name.replace(" ", "_"): ptr for name in r.row_numbers}
+        parameters = PARAMETERS | numbered | ({"between": i64} if r.block else {})
         fn = self._module.function(f"tile_{columns}_{rows}", parameters)
-        x, a, table, args, sums, bias, scale, w_zero, c, residual, line, count, places, *between = (
-            fn.arguments
-        )
+        x, a, table, args, sums, c, residual, line, count, places, *rest = fn.arguments
+        numbers = dict(zip(r.row_numbers, rest, strict=False))
+        bias, w_zero, between = numbers["bias"], numbers["w zero"], rest[len(numbers) :]
         runs = table, r.arguments().load(fn, args, "run count")
         # Lanes behind the tile's columns stay as they are: a residual that is C itself is still to be read there.
         count = minimum(count, const(i64, columns))
@@ -149,7 +155,7 @@ class TileWriter:
             product = TiledProduct(r, fn, columns, vectors, sums)
             product.write(x, a, runs)
             starts = [] if r.work.is_float else self._start(fn, a, args, bias, w_zero, rows, vectors)[0]
-            self._finish_tiles(fn, product, starts, (args, scale), rows, to)
+            self._finish_tiles(fn, product, starts, (args, numbers), rows, to)
             return fn
         if r.work.is_float:
             zeros: list[Value] = [const(r.work.x(r.lanes), 0.0)] * (columns * vectors)
@@ -163,7 +169,7 @@ class TileWriter:
                 total = splat(fn.load(sums, i32, i * i32.bytes), lanes=r.lanes)
                 for v in range(vectors):
                     made[i * vectors + v] = made[i * vectors + v] - total * w_zeros[v]
-        self._finish_and_store(fn, made, columns, (args, scale), rows, to)
+        self._finish_and_store(fn, made, columns, (args, numbers), rows, to)
         return fn
 
     def _finish_and_store(
@@ -171,22 +177,31 @@ class TileWriter:
         fn: Function,
         sums: list[Value],
         columns: int,
-        words: tuple[Value, Value],
+        words: tuple[Value, Mapping[str, Value]],
         rows: int,
         to: Target,
     ) -> None:
-        """Integers from their sums on; words: the kernel's arguments, and the rows' scales."""
-        r, (args, scale), vectors = self.r, words, -(-rows // self.r.lanes)
-        made = self._finish(fn, sums, scale, rows, vectors)
+        """Integers from their sums on; words: the kernel's arguments, and where numbers of the rows are."""
+        r, (args, numbers), vectors = self.r, words, -(-rows // self.r.lanes)
+        zero = r.arguments().load(fn, args, "y zero")
+        made = self._finish(fn, sums, numbers, rows, vectors)
         if r.out is not i8:
             self._store(fn, made, columns, rows, to)
             return
-        out = BytesWriter(fn, r, r.arguments().load(fn, args, "y zero"))
+        if r.requantise:
+            made = self._requantise(fn, made, zero, numbers, rows)
+        addition, apart, load = None, None, r.arguments().load
+        if r.residual:
+            apart = load(fn, args, "residual") - load(fn, args, "y")
+            place = load(fn, args, "addition", ptr)
+            addition = Addition.load(fn, place, r.lanes, signed=r.out_signed, x86=r.unit in X86)
+        out = BytesWriter(fn, r, zero, addition, apart)
         if r.store is not Store.TURNED:
             out.store_lines(made, columns, rows, to)
             return
         for v in range(vectors):
-            down = replace(to, c=to.c + to.stride * (v * r.lanes))
+            moved = to.stride * (v * r.lanes)
+            down = replace(to, c=to.c + moved, residual=to.residual + moved)
             out.store_turned(made[v::vectors], down, rows - v * r.lanes)
 
     def _finish_tiles(
@@ -194,12 +209,12 @@ class TileWriter:
         fn: Function,
         product: TiledProduct,
         starts: list[Value],
-        words: tuple[Value, Value],
+        words: tuple[Value, Mapping[str, Value]],
         rows: int,
         to: Target,
     ) -> None:
         """Some columns of tiles at a time, as many as registers hold; one vector of rows of each that is turned."""
-        r, (args, scale) = self.r, words
+        r, (args, numbers) = self.r, words
         turned = r.store is Store.TURNED
         some, size = (SQUARE, 1) if turned else (SQUARE // 2, product.vectors)
         for first in range(0, product.groups * SQUARE, some):
@@ -211,8 +226,8 @@ class TileWriter:
                     self._store(fn, sums, some, left, part)
                     continue
                 sums = [each + starts[v + i % size] for i, each in enumerate(sums)]
-                own = args, scale + v * r.lanes * f32.bytes
-                self._finish_and_store(fn, sums, some, own, left, part)
+                own = {name: at + v * r.lanes * f32.bytes for name, at in numbers.items()}
+                self._finish_and_store(fn, sums, some, (args, own), left, part)
 
     def _store(self, fn: Function, made: list[Value], columns: int, rows: int, to: Target) -> None:
         """Stores integers, which are finished, and floats after their epilogue."""
@@ -252,17 +267,39 @@ class TileWriter:
             starts.append(start)
         return starts, zeros
 
-    def _finish(self, fn: Function, sums: list[Value], scale: Value, rows: int, vectors: int) -> list[Value]:
+    def _finish(
+        self, fn: Function, sums: list[Value], numbers: Mapping[str, Value], rows: int, vectors: int
+    ) -> list[Value]:
         """Sums as they are stored, or floats of which bytes are made."""
-        r, vector = self.r, f32.x(self.r.lanes)
+        r = self.r
         if not r.scale:
             return [activate(each, r.activation) for each in sums]
-        factors = [
-            fn.load(scale, vector, v * vector.bytes, mask=prefix_mask(r.lanes, rows - v * r.lanes))
-            for v in range(vectors)
-        ]
+        factors = self._row_numbers(fn, numbers["scale"], rows, vectors)
         made = [sitofp(each, to=f32) * factors[i % vectors] for i, each in enumerate(sums)]
         return [activate(each, r.activation) for each in made]
+
+    def _requantise(
+        self, fn: Function, made: list[Value], zero: Value, numbers: Mapping[str, Value], rows: int
+    ) -> list[Value]:
+        """Floats of which the second bytes are made, from those of the first, with a zero point."""
+        vectors = -(-rows // self.r.lanes)
+        factors, offsets = (
+            self._row_numbers(fn, numbers[name], rows, vectors) for name in ("factor", "offset")
+        )
+        limits = np.iinfo(np.int8 if self.r.out_signed else np.uint8)
+        whole = splat(sitofp(zero, to=f32), lanes=self.r.lanes)
+        low, high = (const(whole.type, float(each)) - whole for each in (limits.min, limits.max))
+        again = []
+        for i, each in enumerate(made):
+            q = round_within(each, low, high)
+            again.append(fma(q, factors[i % vectors], offsets[i % vectors]))
+        return again
+
+    def _row_numbers(self, fn: Function, place: Value, rows: int, vectors: int) -> list[Value]:
+        """A float for each row, in vectors."""
+        lanes, vector = self.r.lanes, f32.x(self.r.lanes)
+        masks = (prefix_mask(lanes, rows - v * lanes) for v in range(vectors))
+        return [fn.load(place, vector, v * vector.bytes, mask=mask) for v, mask in enumerate(masks)]
 
 
 def _part(to: Target, first: int, vector: int, r: QuadsRecipe) -> Target:
