@@ -71,6 +71,9 @@ def test_inputs_that_were_attributes() -> None:
     np.testing.assert_array_equal(np.concatenate([first, second], 1), x)
     values, places = run(node("TopK", 9, 2, k=2), x)
     np.testing.assert_array_equal(values, np.take_along_axis(x, places, 1))
+    values, places = run(node("TopK", 9, 2, k=1), x[:, :1])
+    np.testing.assert_array_equal(values, x[:, :1])
+    assert places.tolist() == [[0]] * len(x)
     np.testing.assert_array_equal(run(node("Upsample", 7, scales=(1.0, 2.0)), x), x.repeat(2, 1))
 
 
@@ -519,3 +522,16 @@ def test_sums_of_single_elements_are_of_the_functions_of_them() -> None:
     np.testing.assert_array_equal(
         run(node("ReduceLogSum", 18, noop_with_empty_axes=1), np.abs(x)), np.log(np.abs(x))
     )
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32])
+def test_rows_are_gathered_by_indices_of_a_call(kind: Any) -> None:
+    """Those below 0 count from the end; one outside is refused, and says which there are."""
+    table = normal(9, 5)
+    kinds = {"at": onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))}
+    net = convmat.load(model([made_node("Gather", "t at", "y")], {"at": ("n",)}, "y", {"t": table}, kinds=kinds))
+    for at in ([3, 0, 8], [-9, -1, 4], [-1], []):
+        np.testing.assert_array_equal(net(np.array(at, kind)), table[np.array(at, int)])
+    for at in ([9], [0, -10]):
+        with pytest.raises(convmat.NetworkError, match="there are 9 places: -9 to 8 are needed"):
+            net(np.array(at, kind))

@@ -15,7 +15,7 @@ from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS
 from convmat.network.ops.options import Options
 from convmat.network.ops.recurrent import recurrent
-from convmat.network.ops.rolled import Rolled
+from convmat.network.ops.rolled import Rolled, RolledToTheEnd
 
 from .cases import Array
 from .made import model, normal
@@ -288,6 +288,28 @@ def test_what_kernels_do_not_take() -> None:
     assert not quick([X, W, R, None, Spec.of(np.array([4], np.int32))])
     assert not quick([X, W, R], activations=["Softsign"])
     assert not quick([Spec((1, 1, 8), X.dtype), W, R])
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_kernels_take_sequences_that_are_told_to_be_whole(op: str) -> None:
+    """As exporters of packed sequences write it: lengths are computed, and each call decides."""
+    G, N = GATES[op], 2
+    X, W, R = normal(7, N, 8), normal(2, G * 64, 8), normal(2, G * 64, 64) / 8
+    outputs = "y h c" if op == "LSTM" else "y h"
+    cell = made(op, "x W R l lengths", outputs, hidden_size=64, direction="bidirectional")
+    cell.input[:] = ["x", "W", "R", "", "lengths"]
+    nodes, kinds = [made("Abs", "l", "lengths"), cell], {"l": onnx.TensorProto.INT32}
+    net = convmat.load(model(nodes, {"x": X.shape, "l": (N,)}, outputs, {"W": W, "R": R}, kinds=kinds))
+    node = Node(op, (), tuple(outputs.split()), {"direction": "bidirectional"}, "", 14)
+    for lengths in ([7, 7], [7, 3], [2, 0], [7, 7]):
+        ends = np.array(lengths, np.int32)
+        for found, right in zip(
+            net({"x": X, "l": ends}).values(), definition(node, X, W, R, None, ends), strict=True
+        ):
+            np.testing.assert_allclose(found, right, rtol=1e-4, atol=2e-5)
+    specs = {"x": Spec(X.shape, np.dtype(np.float32)), "l": Spec((N,), np.dtype(np.int32))}
+    (step,) = [task.run for task in net.program(specs).tasks if task.node.op == op]
+    assert isinstance(step, RolledToTheEnd)
 
 
 def test_a_network_counts_what_its_kernels_take() -> None:

@@ -33,13 +33,36 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     x, indices, axis = _read_indices(node, specs)
     n = x.shape[axis]
     if indices.value is None or not indices.size:
-        return lambda x, indices, out: np.copyto(out, _take(node, x, indices, axis))
+        return _computed_step(node, x, indices, axis)
     _require_within(node, indices.value, n)
     at = indices.value % n
     if at.ndim == 0:
         place = (*(slice(None),) * axis, int(at))
         return lambda x, _, out: np.copyto(out, x[place])
     return lambda x, _, out: np.take(x, at, axis=axis, out=out, mode="clip")
+
+
+def _computed_step(node: Node, x: Spec, indices: Spec, axis: int) -> Step:
+    """The step for indices that a call brings: no array is made on the way, and one pass looks at them.
+
+    Those below 0 are large as unsigned numbers.
+    """
+    n, before = x.shape[axis], math.prod(x.shape[:axis])
+    unsigned = np.dtype(f"u{indices.dtype.itemsize}")
+
+    def take_one(x: Array, index: Array, out: Array) -> None:
+        _require_within(node, index, n)
+        np.copyto(out, x.reshape(before, n, -1)[:, int(index)].reshape(out.shape))
+
+    def take_several(x: Array, indices: Array, out: Array) -> None:
+        if indices.size and int(indices.view(unsigned).max()) >= n:
+            _require_within(node, indices, n)
+            indices = indices % n
+        np.take(x, indices, axis=axis, out=out, mode="clip")
+
+    if not indices.size or not x.size:
+        return lambda x, indices, out: np.copyto(out, _take(node, x, indices, axis))
+    return take_several if indices.rank else take_one
 
 
 @operator("Gather", shape=_gather_shape, prepare=_gather_step)

@@ -13,6 +13,7 @@ With layout 1 the batch stands first: X (B, T, I), Y (B, T, D, H), states (B, D,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, step_operator
 from .cells import CellWeights, Gated, LongShort, Named, RecurrentCell, Simple, State, functions_of
 from .options import Options
-from .rolled import Extents, Wiring, roll_cell
+from .rolled import Extents, RolledToTheEnd, Wiring, roll_cell
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -78,7 +79,15 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
     """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
     wiring, functions = wire(node, specs)
     inputs = {INPUTS[at]: spec for at, spec in enumerate(specs) if spec is not None}
-    return roll_cell(node, inputs, wiring, functions, options) or step_by_step(node, wiring, functions)
+    alone = step_by_step(node, wiring, functions)
+    lengths = inputs.get("sequence_lens")
+    if lengths is None or lengths.value is not None:
+        ends = lengths is not None and bool(np.any(lengths.value != wiring.e.T))
+        return (None if ends else roll_cell(node, inputs, wiring, functions, options)) or alone
+    at = wiring.names.index("sequence_lens")
+    told = replace(wiring, names=(*wiring.names[:at], *wiring.names[at + 1 :]))
+    rolled = roll_cell(node, inputs, told, functions, options)
+    return alone if rolled is None else RolledToTheEnd(rolled, at, wiring.e.T, alone)
 
 
 def wire(node: Node, specs: Specs) -> tuple[Wiring, list[list[Named]]]:

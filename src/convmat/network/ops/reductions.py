@@ -153,8 +153,13 @@ def _top_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     axis, k = axis_of(node, node.get("axis", -1), x.rank), _top(node, specs)
     if not x.rank or not 0 <= k <= x.shape[axis]:
         raise node.error(f"its k is {k}\n  {x} has fewer along axis {axis}")
-    shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
-    return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64)))
+    shape, places = (*x.shape[:axis], k, *x.shape[axis + 1 :]), None
+    if (
+        x.shape[axis] == 1 and math.prod(shape) <= FEW_PLACES
+    ):  # one thing is sorted, as one sequence by its length
+        places = np.zeros(shape, np.int64)
+        places.flags.writeable = False
+    return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64), places))
 
 
 def _top(node: Node, specs: Specs) -> int:
@@ -164,11 +169,31 @@ def _top(node: Node, specs: Specs) -> int:
     return k[0]
 
 
-@operator("TopK", shape=_top_shape)
+FEW_PLACES = 1024
+"""Places that are known before a call, at most."""
+
+
+def _top_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    """The step where one thing is sorted."""
+    x = input_at(node, specs, 0)
+    if x.shape[axis_of(node, node.get("axis", -1), x.rank)] != 1:
+        return None
+
+    def step(x: Array, *rest: Array) -> None:
+        for name, out in zip(filter(None, node.outputs), rest[-len(made) :], strict=True):
+            np.copyto(out, x if name == node.outputs[0] else 0)
+
+    return step
+
+
+@operator("TopK", shape=_top_shape, prepare=_top_step)
 def top(node: Node, x: Array, k: Array | None = None) -> Any:
     """The k largest (or smallest) along an axis in their order, and where they are; of equal ones the first."""
     axis = node.get("axis", -1)
     count = node.get("k") if k is None else int(k.reshape(()))
+    if x.shape[axis] == 1:
+        shape = (*x.shape[: axis % x.ndim], count, *x.shape[axis % x.ndim + 1 :])
+        return np.array(x[tuple(map(slice, shape))]), np.zeros(shape, np.int64)
     largest, rows = bool(node.get("largest", 1)), np.moveaxis(x, axis, -1)
     if not 0 < count * FEW <= rows.shape[-1] or rows.shape[-1] < LONG or x.dtype.kind not in "iuf":
         order = _order_rows(rows, largest)[..., :count].astype(np.int64)

@@ -4,7 +4,8 @@
     Y[t] = cell(sums[t], Y[t - 1])    `engine.recurrence`, R packed once; both directions at the same time
 
 Weights in 8 bits stay so: X is in 8 bits then, too, and the kernel counts each state in bytes (`byte_recurrent`).
-Nodes whose weights are computed, whose sequences end early or whose activations have no kernel take NumPy's way.
+Nodes whose weights are computed or whose activations have no kernel take NumPy's way, and so do calls with sequences
+that end early.
 """
 
 from __future__ import annotations
@@ -219,6 +220,37 @@ class Rolled:
 
 
 @dataclass(frozen=True)
+class RolledToTheEnd:
+    """A recurrent node that is told where sequences end: by kernels in calls in which none ends early.
+
+    `lengths`: which of the inputs says so. `rest`: what takes all other calls, and says what is wrong with lengths.
+    """
+
+    rolled: Rolled
+    lengths: int
+    steps: int
+    rest: Step
+    way = "all steps"
+
+    @property
+    def plan(self) -> Prepared:
+        """Plan of the product."""
+        return self.rolled.plan
+
+    @property
+    def packed(self) -> dict[int, int]:
+        """See `planned.HoldsWeights`."""
+        return self.rolled.packed
+
+    def __call__(self, *arrays: Array) -> None:
+        """Inputs first, then the outputs that are written."""
+        if (arrays[self.lengths] == self.steps).all():
+            self.rolled(*arrays[: self.lengths], *arrays[self.lengths + 1 :])
+        else:
+            self.rest(*arrays)
+
+
+@dataclass(frozen=True)
 class ByteWeights:
     """Weights in 8 bits: of R, (D, G*H, H) in int8, with scales and zero points, (D, G*H).
 
@@ -242,11 +274,9 @@ def roll_cell(
 ) -> Rolled | None:
     """The step of a node by kernels; None where it has none."""
     e, constant = wiring.e, {name: spec.value for name, spec in inputs.items() if spec.value is not None}
-    lengths = constant.get("sequence_lens")
-    ends = "sequence_lens" in inputs and (lengths is None or bool((lengths != e.T).any()))
     applied = _read_activations(functions)
     if (
-        ends or applied is None or not {"W", "R", "B", "P"}.intersection(inputs) <= constant.keys()
+        applied is None or not {"W", "R", "B", "P"}.intersection(inputs) <= constant.keys()
         or wiring.dtype.name not in DENSE or not e.I or e.T * e.B * e.D * e.G * e.H * e.H < LEAST_WORK
     ):  # fmt: skip
         return None
