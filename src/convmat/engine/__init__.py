@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.weigh import weigh_bytes
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
-    from .launch import Launcher, LooseLauncher
+    from .launch import Launcher, LooseLauncher, join_in_turn
     from .measure import microbench
     from .measure.calm import count_switches
     from .measure.machine import Machine, Peaks, handover_seconds, machine, peaks, remeasure, use_rates_file
@@ -89,6 +89,7 @@ _HOMES = {
     "address": ".job:address",
     "Launcher": ".launch:Launcher",
     "LooseLauncher": ".launch:LooseLauncher",
+    "join_in_turn": ".launch:join_in_turn",
     "JitProgram": ".jit:JitProgram",
     "Sweep": ".jit:Sweep",
     "load_together": ".jit:load_together",

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 WORD = 8
 HEADER = 4 * WORD
+SPARE = 3
+"""The word of a header that the pool does not read: of a job within another, the bytes that it takes."""
 
 Array = npt.NDArray[Any]
 
@@ -37,4 +39,4 @@ address = _by_struct if _plain and _by_struct(_probe[1:]) == _by_interface(_prob
 """Where an array's first element is."""
 
 
-__all__ = ["HEADER", "WORD", "address"]
+__all__ = ["HEADER", "SPARE", "WORD", "address"]

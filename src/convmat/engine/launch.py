@@ -12,7 +12,7 @@ import numpy as np
 
 from ..processes import OfThisProcess
 from ..product import count_values
-from .job import WORD, address
+from .job import HEADER, SPARE, WORD, address
 from .kernels.base import KernelPlan
 from .operands import Array, aligned_size
 from .runtime import thread_pool
@@ -156,6 +156,23 @@ def make_block(step: KernelPlan, kernel: int, tasks: int, threads: int) -> Any:
     block = (ctypes.c_int64 * (len(step.template) // WORD)).from_buffer_copy(step.template)
     block[0], block[1], block[2] = kernel, tasks, threads
     return block
+
+
+def join_in_turn(rows: Sequence[Sequence[Any]], threads: int) -> Any:
+    """One job, each task of which does the jobs of a row one after the other, alone: all of them lie in its memory."""
+    held = [(job, len(job)) for row in rows for job in row]
+    begin = 2 * len(rows)
+    made = (ctypes.c_int64 * (HEADER // WORD + begin + sum(words for _, words in held)))()
+    made[0], made[1], made[2] = thread_pool.start().in_turn, len(rows), threads
+    at = HEADER // WORD + begin
+    for number, row in enumerate(rows):
+        place = HEADER // WORD + 2 * number
+        made[place], made[place + 1] = at * WORD - HEADER, len(row)
+        for job in row:
+            made[at : at + len(job)] = job[:]
+            made[at + SPARE] = len(job) * WORD
+            at += len(job)
+    return made
 
 
 def pack_weights(step: KernelPlan, code: Loaded, w: Array, out: int, threads: int) -> None:

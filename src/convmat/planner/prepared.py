@@ -333,6 +333,7 @@ class Bound:
         self._rows = rows
         self._w = w
         self._launcher = plan._launcher(weights, rows)
+        self._parts = self._launcher
 
     def __copy__(self) -> Bound:
         return self
@@ -375,6 +376,12 @@ class Bound:
         """Bytes that `jobs` needs beside the arrays."""
         return self._launcher.workspace if self._launcher else 0
 
+    @property
+    def part_scratch(self) -> int:
+        """Bytes that `part_jobs` needs beside the arrays."""
+        workspace: int = self.plan.program.workspace
+        return workspace
+
     def jobs(self, x: Array, residual: Array | None, out: Array, scratch: int) -> list[Any] | None:
         """The jobs of a call with these arrays, for `pool.launch_all`, or None where it takes another way.
 
@@ -384,6 +391,16 @@ class Bound:
         if self._launcher is None or not self.plan._is_plain(x, out, residual):
             return None
         return self._launcher.blocks(x, out, residual, scratch)
+
+    def part_jobs(self, x: Array, residual: Array | None, out: Array, scratch: int) -> list[Any]:
+        """The same of a plan on the jit for arrays that lie in larger ones just as it was planned (`plan_block`).
+
+        The residual lies as `out` does. Nothing is checked.
+        """
+        if self._parts is None:
+            assert self._weights is not None
+            self._parts = self.plan.program.launcher(self._weights, self._rows)
+        return self._parts.blocks(x, out, residual, scratch)
 
     def __call__(self, x: Any, residual: Any = None, out: Array | None = None) -> Array:
         """x: (B, C, *I), residual like y -> y: (B, O, *P); `out` is written and returned where it is given.

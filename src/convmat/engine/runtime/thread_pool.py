@@ -50,7 +50,7 @@ class Pool:
         self._stop = code.function("stop", None, pointer)
         self.flush = code.function("flush", word)
         self.set_mode = code.function("set_mode", None, word)
-        self.nothing = code.symbols["nothing"]
+        self.nothing, self.in_turn = code.symbols["nothing"], code.symbols["in_turn"]
         self.state = _memory(thread_pool_ir.STATE_BYTES)
         self.size = 1
         self._threads: list[threading.Thread] = []

@@ -87,7 +87,7 @@ _CLOCK = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"
 
 def pool_ir(arch: str) -> str:
     """The module as LLVM IR: `run`, `launch`, `launch_all`, `worker`, `stop`, `clock`, `nothing` (an empty task),
-    `flush`, `mode` and `set_mode`.
+    `in_turn` (a task that does jobs), `flush`, `mode` and `set_mode`.
 
     >>> "cmpxchg" in pool_ir("x86_64")
     True
@@ -323,6 +323,37 @@ each:
   %at = getelementptr ptr, ptr %blocks, i64 %i
   %block = load ptr, ptr %at
   call void @launch(ptr %s, ptr %block)
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %count
+  br i1 %more, label %each, label %out
+out:
+  ret void
+}
+
+; A task of a job that holds others: those of its row, one after the other, every task of each on this thread. args has
+; two words for each row: how many bytes from args its first job lies, and how many follow each other from there. The
+; spare word of a job that lies so says how many bytes it takes.
+define void @in_turn(ptr %args, i64 %index, i64 %thread) {
+entry:
+  %twice = mul i64 %index, 2
+  %at.offset = getelementptr i64, ptr %args, i64 %twice
+  %offset = load i64, ptr %at.offset
+  %at.count = getelementptr i64, ptr %at.offset, i64 1
+  %count = load i64, ptr %at.count
+  %first = getelementptr i8, ptr %args, i64 %offset
+  %none = icmp eq i64 %count, 0
+  br i1 %none, label %out, label %each
+each:
+  %i = phi i64 [ 0, %entry ], [ %next, %each ]
+  %job = phi ptr [ %first, %entry ], [ %behind, %each ]
+  %fn = load ptr, ptr %job
+  %at.tasks = getelementptr i8, ptr %job, i64 8
+  %tasks = load i64, ptr %at.tasks
+  %own = getelementptr i8, ptr %job, i64 $HEADER$
+  call void @alone(ptr %fn, ptr %own, i64 %tasks)
+  %at.size = getelementptr i8, ptr %job, i64 24
+  %size = load i64, ptr %at.size
+  %behind = getelementptr i8, ptr %job, i64 %size
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, %count
   br i1 %more, label %each, label %out

@@ -22,6 +22,7 @@ from ...planner.jitcost import CALL
 from ...processes import OfThisProcess
 from ..graph import Array, Spec, Value
 from ..ops.attention import WovenAttention
+from ..ops.depth_first import DepthFirst
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
 
@@ -61,7 +62,8 @@ class Chain(OfThisProcess):
 class Call:
     """A step, the task that it is of, and its arrays if they stay the same from call to call.
 
-    `places`: where its arrays stand among the values; `changing`: what is known of those that change.
+    `places`: where its arrays stand among the values; `changing`: what is known of those that change. `parts`: the
+    calls of steps that run in turns, which have their places.
     """
 
     task: Any
@@ -70,6 +72,18 @@ class Call:
     places: Sequence[int] = ()
     changing: Mapping[int, Spec] | None = None
     values: Sequence[Value] = ()
+    parts: Sequence[Call] = ()
+
+    @staticmethod
+    def in_turns(run: Any, parts: Sequence[Call]) -> Call | None:
+        """The calls of steps that `run` does in turns as one; None where it is not known where their arrays lie."""
+        arrays = [part.arrays for part in parts]
+        if None not in arrays:
+            return Call(parts[0].task, run, arrays, parts=parts)
+        if not isinstance(run, DepthFirst) or any(p.arrays is None and p.changing is None for p in parts):
+            return None
+        changing = {slot: spec for part in parts for slot, spec in (part.changing or {}).items()}
+        return Call(parts[0].task, run, None, changing=changing, parts=parts)
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ def chain_calls(calls: Sequence[Call]) -> list[Any]:
 def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator[Any]:
     for alone, group in groupby(jobs, lambda each: each[1] is None):
         if alone:
-            yield from (call.task for call, _ in group)
+            yield from (part.task for call, _ in group for part in call.parts or (call,))
             continue
         together = list(group)
         blocks = [block for _, some in together if some for block in some.blocks]
@@ -133,7 +147,7 @@ def _jobs(call: Call, scratch: int) -> _Jobs | None:
     if call.arrays is not None:
         blocks = call.run.jobs(call.arrays, scratch)
         return None if blocks is None else _Jobs(blocks)
-    blocks, moved = (call.run.jobs(_standing_in(call, by), scratch) for by in (0, MOVED))
+    blocks, moved = (call.run.jobs(_arrays(call, by), scratch) for by in (0, MOVED))
     if blocks is None or moved is None:
         return None
     slots = {(slot + 1) * MOVED: slot for slot in call.changing or ()}
@@ -147,6 +161,13 @@ def _jobs(call: Call, scratch: int) -> _Jobs | None:
                 return None
             aims.append((slot, block, word, here - _nowhere(slot)))
     return _Jobs(blocks, tuple(aims))
+
+
+def _arrays(call: Call, by: int) -> list[Any]:
+    """The arrays of a step, or those of each of several: see `_standing_in`."""
+    if not call.parts:
+        return _standing_in(call, by)
+    return [_standing_in(p, by) if p.arrays is None else list(p.arrays) for p in call.parts]
 
 
 def _standing_in(call: Call, by: int) -> list[Array]:
@@ -170,5 +191,5 @@ def _nowhere(slot: int) -> int:
 def _kernel(call: Call) -> bool:
     if call.arrays is None and call.changing is None:
         return False
-    kinds = Planned | Compared | Moved | Multiplied | Swept | Rolled
+    kinds = Planned | Compared | Moved | Multiplied | Swept | Rolled | DepthFirst
     return isinstance(call.run, kinds) or (call.arrays is not None and isinstance(call.run, WovenAttention))

@@ -35,7 +35,7 @@ from .binding import prepare_steps
 from .chains import Call, Chain, chain_calls
 from .places import choose_places, find_aliases, is_view, take_in
 from .results import cast_result, copy_shared, require_results
-from .sweeps import find_attention, find_sweeps
+from .sweeps import find_attention, find_layers, find_sweeps
 
 if TYPE_CHECKING:
     from .programs import Programs, Setting
@@ -225,15 +225,13 @@ class Program(OfThisProcess):
         self._idle.clear()
 
     def _join_turns(self, calls: list[Call]) -> list[Call]:
-        """The calls, those of nodes that run in turns as one where their arrays stay."""
+        """The calls, those of nodes that run in turns as one where it is known where their arrays lie."""
         found, at = [], 0
         while at < len(calls):
             length, run = self._groups.get(at, (1, None))
-            arrays = [call.arrays for call in calls[at : at + length]]
-            if run is not None and None not in arrays:
-                found.append(Call(calls[at].task, run, arrays))
-            else:
-                found += calls[at : at + length]
+            parts = calls[at : at + length]
+            together = None if run is None else Call.in_turns(run, parts)
+            found += parts if together is None else [together]
             at += length
         return found
 
@@ -258,6 +256,9 @@ class Program(OfThisProcess):
             graph.nodes, lambda node: self._step(node, with_plans[id(node)]), options, plans
         )
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
+        self._woven |= find_layers(
+            graph, self.specs, steps, lambda node, plan: self._step(node, replace(options, plan=plan)), record
+        )
         parted = [isinstance(step, Moved) for step in steps]
         placed = choose_places(graph, self.specs, [step is not None for step in steps], parted, self._woven)
         numbers, aliases = dict[int, int](), find_aliases(graph, self.specs)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from ...engine import load_together
 from ...errors import EngineError
 from ...planner import Record
 from ..graph import Graph, Spec
 from ..ops.attention import WovenAttention, weave_attention
+from ..ops.depth_first import BlockStep, DepthFirst, weave_layers
 from ..ops.kernels import run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
 
 K = TypeVar("K")
-S = TypeVar("S", Multiplied | Moved | Swept, WovenAttention)
+S = TypeVar("S", Multiplied | Moved | Swept, WovenAttention, DepthFirst)
 
 
 def find_sweeps(
@@ -39,6 +40,13 @@ def find_attention(
 ) -> dict[tuple[int, ...], WovenAttention]:
     """The attentions that run in turns, by the places of their nodes, where their kernels can be had."""
     return _load_kernels(weave_attention(graph, specs, sweeps), record)
+
+
+def find_layers(
+    graph: Graph, specs: Mapping[str, Spec], steps: Sequence[Any], block_step: BlockStep, record: Record | None
+) -> dict[tuple[int, ...], DepthFirst]:
+    """The convolutions that are computed depth first, by the places of their nodes."""
+    return _load_kernels(weave_layers(graph, specs, steps, block_step), record)
 
 
 def _load_kernels(found: dict[K, S], record: Record | None) -> dict[K, S]:
