@@ -160,16 +160,16 @@ def make_block(step: KernelPlan, kernel: int, tasks: int, threads: int) -> Any:
 
 def join_in_turn(rows: Sequence[Sequence[Any]], threads: int) -> Any:
     """One job, each task of which does the jobs of a row one after the other, alone: all of them lie in its memory."""
-    held = [(job, len(job)) for row in rows for job in row]
     begin = 2 * len(rows)
-    made = (ctypes.c_int64 * (HEADER // WORD + begin + sum(words for _, words in held)))()
+    made = (ctypes.c_int64 * (HEADER // WORD + begin + sum(len(job) for row in rows for job in row)))()
+    start = ctypes.addressof(made)
     made[0], made[1], made[2] = thread_pool.start().in_turn, len(rows), threads
     at = HEADER // WORD + begin
     for number, row in enumerate(rows):
         place = HEADER // WORD + 2 * number
         made[place], made[place + 1] = at * WORD - HEADER, len(row)
         for job in row:
-            made[at : at + len(job)] = job[:]
+            ctypes.memmove(start + at * WORD, job, len(job) * WORD)
             made[at + SPARE] = len(job) * WORD
             at += len(job)
     return made

@@ -278,6 +278,8 @@ class Network:
             made = self._programs.prepare(specs, record)
             with suppress(NetworkError):  # it may need inputs that are not random
                 made(random_inputs(specs))
+            for stage in made.stages():
+                stage.go_deep()
 
         save.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
 

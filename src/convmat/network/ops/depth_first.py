@@ -4,8 +4,8 @@
 
 Layer by layer, h is written to memory and read again. Here the rows of y are cut into strips; for each strip the rows
 of d and of h that it depends on are computed, in scratch that a core's second cache holds, and each thread takes strips
-of its own. Rows where strips meet are computed by both. A strip is a block of the whole (`planner.blocks`): the order of
-each sum, and so every bit, stays as it is.
+of its own. Rows that two strips need are computed twice. A strip is a block of the whole (`planner.blocks`): the order
+of each sum, and so every bit, stays as it is.
 
 Alwani, Chen, Ferdman and Milder, "Fused-layer CNN accelerators", 2016.
 """
@@ -21,16 +21,24 @@ import numpy as np
 
 from ...engine import contiguous_strides, host, join_in_turn, peaks, strided_views, thread_pool
 from ...errors import ConvmatError, PlanError
-from ...geometry import Block, Geometry
+from ...geometry import Geometry
 from ...lazy_dataclass import dataclass
 from ...lowering import find_lowering
 from ...planner import Bound, Plan, chosen_way, load_plans, plan_block
-from ...planner.jitcost import L2_SHARE, L3_SHARE, TASK
-from ..graph import Array, Graph, Node, Shape, Spec
+from ...planner.jitcost import L3_SHARE, TASK
+from ..graph import Array, Graph, Node, Spec
 from .planned import Planned
 
 LONGEST = 8
 """Convolutions that are computed together, at most."""
+
+FAR, ROOM = 0.25, 0.5
+"""Shares of the second cache: an array that is larger is partly gone from it before it is read; what the layers of a
+strip write, beside weights and what comes and goes."""
+
+TWICE = 2
+"""How often a byte that is spared would come from further away: when it is written, since lines are read first, and
+when it is read."""
 
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""
@@ -38,14 +46,17 @@ LINE = 64
 BlockStep = Callable[[Node, Plan], Any]
 """The step of a node as the plan of a block of it says, or None."""
 
+Place = tuple[slice, ...]
+"""The images, channels and rows of a part of an array."""
+
 
 @dataclass(frozen=True)
 class Part:
-    """A strip of one convolution: its plan, and the rows it reads and writes, of one image: (batch, rows) slices."""
+    """A strip of one convolution: its plan with weights, what it reads of the first x and writes of the last y."""
 
     bound: Bound
-    x: tuple[slice, ...]
-    y: tuple[slice, ...]
+    x: Place
+    y: Place
 
 
 @dataclass(frozen=True)
@@ -64,46 +75,42 @@ class DepthFirst:
     def kernels(self) -> tuple[Any, ...]:
         """What is loaded."""
         parts = (part for share in self.shares for strip in share for part in strip)
-        return tuple({id(part.bound.plan): part.bound.plan.program for part in parts}.values())
-
-    @property
-    def rows(self) -> int:
-        """Rows of the last convolution in a strip, at most."""
-        return max(strip[-1].y[2].stop - strip[-1].y[2].start for share in self.shares for strip in share)
-
-    @property
-    def _share_bytes(self) -> int:
-        return sum(self.between) + self.beside
+        return tuple({id(part.bound): part.bound.plan.program for part in parts}.values())
 
     @property
     def scratch(self) -> int:
         """Bytes that its jobs need beside the arrays."""
         return len(self.shares) * self._share_bytes
 
+    @property
+    def _share_bytes(self) -> int:
+        return sum(self.between) + self.beside
+
     def jobs(self, arrays: Sequence[Sequence[Array]], scratch: int) -> list[Any]:
-        """The job of a call with the arrays of each of its steps, inputs first."""
+        """The job of a call with the arrays of each of its steps, inputs first; what is handed on is not looked at."""
         x, _, _ = self.steps[0].order(arrays[0])
         _, residual, y = self.steps[-1].order(arrays[-1])
-        rows = [
-            [job for strip in share for job in self._strip(strip, x, residual, y, scratch + i * self._share_bytes)]
-            for i, share in enumerate(self.shares)
-        ]
+        rows = []
+        for number, share in enumerate(self.shares):
+            at = scratch + number * self._share_bytes
+            rows.append([job for strip in share for job in self._strip(strip, x, residual, y, at)])
         return [join_in_turn(rows, len(rows))]
 
     def _strip(
         self, strip: Sequence[Part], x: Array, residual: Array | None, y: Array, scratch: int
     ) -> Iterator[Any]:
-        beside, given = scratch + sum(self.between), x[strip[0].x]
+        beside, given, added = scratch + sum(self.between), x[strip[0].x], None
         for part, size in zip(strip, (*self.between, 0), strict=True):
-            last = part is strip[-1]
-            made = y[part.y] if last else _array_at(scratch, part.bound.plan)
-            added = residual[part.y] if last and residual is not None else None
+            if part is strip[-1]:
+                made, added = y[part.y], None if residual is None else residual[part.y]
+            else:
+                made = _array_at(scratch, part.bound.plan)
             yield from part.bound.part_jobs(given, added, made, beside)
             given, scratch = made, scratch + size
 
 
 def _array_at(at: int, plan: Any) -> Array:
-    """The array at an address that a plan's y is."""
+    """What a plan writes, at an address."""
     shape, dtype = plan.problem.shape("y"), np.dtype(plan.problem.out_dtype)
     return strided_views.array_at(at, shape, contiguous_strides(shape, dtype.itemsize), dtype)
 
@@ -111,54 +118,72 @@ def _array_at(at: int, plan: Any) -> Array:
 # -- finding them in a graph -------------------------------------------------------------------------------------------
 
 
-def weave_layers(
-    graph: Graph, specs: Mapping[str, Spec], steps: Sequence[Any], block_step: BlockStep
-) -> dict[tuple[int, ...], DepthFirst]:
-    """The convolutions that are quicker depth first, by the places of their nodes, which follow each other.
-
-    `steps`: those of the graph's nodes; `block_step` prepares the step of a block.
-    """
-    found: dict[tuple[int, ...], DepthFirst] = {}
-    for places in _find_runs(graph, specs, steps):
-        layers = [_Layer.of(graph.nodes[at], steps[at]) for at in places]
-        for begin, end, rows in _choose_groups(layers):
-            made = _prepare(layers[begin:end], rows, block_step)
-            if made is not None:
-                found[places[begin:end]] = made
-    return found
-
-
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
+    """A convolution as strips see it: along its first axis y[p] reads x from p*s - lo on, `reach` of them."""
+
     node: Node
     step: Planned
-    geometry: Geometry
     seconds: float
     y_bytes: int
 
     @staticmethod
-    def of(node: Node, step: Planned) -> _Layer:
+    def of(node: Node, step: Planned) -> Layer:
+        """The layer of a step whose time is predicted."""
         problem, cost = step.plan.problem, step.plan.chosen.cost
+        assert cost is not None
         size = math.prod(problem.shape("y")) * np.dtype(problem.out_dtype).itemsize
-        return _Layer(node, step, problem.geometry, cost.seconds if cost else math.inf, size)
+        return Layer(node, step, cost.seconds, size)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the whole layer."""
+        return self.step.plan.problem.geometry
+
+    def read(self, start: int, stop: int) -> tuple[int, int]:
+        """The rows of x that rows of y depend on, as far as there are any; as `Geometry.block` has it."""
+        g = self.geometry
+        first, last = start * g.s[0] - g.lo[0], (stop - 1) * g.s[0] - g.lo[0] + g.reach[0]
+        begin = min(max(first, 0), g.I[0] - 1)
+        return begin, max(min(last, g.I[0]), begin + 1)
 
 
-def _find_runs(graph: Graph, specs: Mapping[str, Spec], steps: Sequence[Any]) -> Iterator[tuple[int, ...]]:
+@dataclass(frozen=True)
+class Group:
+    """Layers, at these places of a graph, that are computed together in strips of so many rows: what that saves."""
+
+    places: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    rows: int
+    saved: float
+
+
+def find_groups(graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]) -> list[Group]:
+    """The convolutions that are predicted to be quicker depth first; `steps` by the identity of their nodes."""
+    found: list[Group] = []
+    for run in _find_runs(graph, specs, steps):
+        layers = [Layer.of(graph.nodes[at], steps[id(graph.nodes[at])]) for at in run]
+        found += _choose_groups(run, layers)
+    return found
+
+
+def _find_runs(graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]) -> Iterator[list[int]]:
     """Places of convolutions that follow each other, each the only one to read what the one before makes.
 
     Only the last of them may add a residual, which lies as y does.
     """
     run: list[int] = []
-    for at, (node, step) in enumerate(zip(graph.nodes, steps, strict=True)):
+    for at, node in enumerate(graph.nodes):
+        plain = _is_plain(node, steps.get(id(node)), specs)
         if run:
             before = graph.nodes[run[-1]]
             follows = graph.only_reader(before.outputs[0]) is node and node.inputs[0] == before.outputs[0]
-            if not follows or steps[run[-1]].plan.problem.epilogue.residual or not _is_plain(node, step, specs):
-                yield from (tuple(run) for _ in run[1:2])
+            if not plain or not follows or steps[id(before)].plan.problem.epilogue.residual:
+                yield run
                 run = []
-        if run or _is_plain(node, step, specs):
+        if plain:
             run.append(at)
-    yield from (tuple(run) for _ in run[1:2])
+    yield run
 
 
 def _is_plain(node: Node, step: Any, specs: Mapping[str, Spec]) -> bool:
@@ -179,144 +204,142 @@ def _is_plain(node: Node, step: Any, specs: Mapping[str, Spec]) -> bool:
     )
 
 
-def _choose_groups(layers: Sequence[_Layer]) -> list[tuple[int, int, int]]:
-    """Which of layers in a row to compute together: (first, one after the last, rows of a strip), where that is quicker.
-
-    The cuts that save most of all, found from the first layer on.
-    """
-    saved, found = [0.0], [list[tuple[int, int, int]]()]
+def _choose_groups(places: Sequence[int], layers: Sequence[Layer]) -> list[Group]:
+    """Which of layers in a row to compute together: the cuts that save most of all, found from the first layer on."""
+    best = [(0.0, list[Group]())]
     for end in range(1, len(layers) + 1):
-        best, groups = saved[-1], found[-1]
+        saved, groups = best[-1]
         for begin in range(max(0, end - LONGEST), end - 1):
-            rows, gain = _weigh(layers[begin:end])
-            if saved[begin] + gain > best:
-                best, groups = saved[begin] + gain, [*found[begin], (begin, end, rows)]
-        saved.append(best)
-        found.append(groups)
-    return found[-1]
+            together = tuple(layers[begin:end])
+            rows, more = _weigh(together)
+            if best[begin][0] + more > saved:
+                saved = best[begin][0] + more
+                groups = [*best[begin][1], Group(tuple(places[begin:end]), together, rows, more)]
+        best.append((saved, groups))
+    return best[-1][1]
 
 
-def _weigh(layers: Sequence[_Layer]) -> tuple[int, float]:
+def _weigh(layers: Sequence[Layer]) -> tuple[int, float]:
     """Rows of a strip that a core's second cache holds, and the seconds that strips are predicted to save.
 
-    What is not written to where others have to fetch it is not waited for; what strips share is computed again.
+    Arrays that are handed on are neither written to where it takes long to fetch them nor fetched; rows that two strips
+    need are computed twice, and each layer is begun as often as there are strips.
     """
-    threads = thread_pool.count()
-    rates, last = peaks(threads), layers[-1].geometry
-    far = [layer.y_bytes for layer in layers[:-1] if layer.y_bytes > host().l2 * threads * FAR]
-    if not far or not last.P or min(last.P) == 0:
-        return 0, 0.0
-    rows = _most_rows(layers, host().l2 * ROOM)
+    threads, last = thread_pool.count(), layers[-1].geometry
+    spared = sum(n for layer in layers[:-1] if (n := layer.y_bytes) > host().l2 * threads * FAR)
+    rows = _most_rows(layers, host().l2 * ROOM) if spared and math.prod(last.y_shape) else 0
     if rows == 0:
         return 0, 0.0
-    strips = list(_cut(last, rows))
-    again, tasks = 0.0, 0
-    for layer, blocks in zip(layers, zip(*(_blocks(layers, strip) for strip in strips), strict=True), strict=True):
-        computed = sum(block.geometry.P[0] * block.geometry.B for block in blocks)
-        again += layer.seconds * (computed / (layer.geometry.P[0] * layer.geometry.B) - 1)
-        tasks += len(blocks)
+    rates, again, begun = peaks(threads), 0.0, 0
+    for layer, spans in zip(layers, zip(*_all_spans(layers, rows), strict=True), strict=True):
+        again += layer.seconds * (sum(b - a for a, b in spans) / layer.geometry.P[0] - 1)
+        begun += len(spans) * last.B
     held = sum(layer.y_bytes for layer in layers)
     rate = rates.l3_bandwidth if held < host().l3 * L3_SHARE else rates.memory_bandwidth
-    begun = tasks * TASK / rates.fma_flops
-    return rows, GAIN * sum(far) / rate - again - begun
+    return rows, TWICE * spared / rate - again - begun * TASK / rates.fma_flops
 
 
-FAR = 0.25
-ROOM = 0.5
-GAIN = 2.0
-"""Share of the second cache: a larger array is partly gone from it before it is read."""
-
-
-def _most_rows(layers: Sequence[_Layer], room: float) -> int:
-    """Rows of the last y in a strip, at most, with which all that a strip writes fits a cache; 0 if none do.
+def _most_rows(layers: Sequence[Layer], room: float) -> int:
+    """Rows of the last y in a strip, at most, with which all that its layers write fits a cache; 0 if none do.
 
     Strips are of one height, as near as can be, and no fewer than threads.
     """
     g, threads = layers[-1].geometry, thread_pool.count()
-    count = -(-threads // g.B)
-    while True:
+    step = 1 if g.B % threads == 0 else threads
+    for count in range(step, g.P[0] + step, step):
         rows = -(-g.P[0] // count)
-        blocks = _blocks(layers, (0, max(0, (g.P[0] - rows) // 2), rows))
-        size = sum(
-            layer.y_bytes * block.geometry.P[0] / (layer.geometry.P[0] * layer.geometry.B)
-            for layer, block in zip(layers, blocks, strict=True)
-        )
-        if size <= room:
+        start = (g.P[0] - rows) // 2
+        spans = _spans(layers, start, start + rows)
+        whole = ((layer.y_bytes / (layer.geometry.P[0] * g.B), b - a) for layer, (a, b) in zip(layers, spans, strict=True))
+        if sum(size * count for size, count in whole) <= room:
             return rows
-        if rows == 1:
-            return 0
-        count += threads if g.B % threads else 1
+    return 0
 
 
-Strip = tuple[int, int, int]
-"""The image, the first row of the last y, and how many."""
+def _all_spans(layers: Sequence[Layer], rows: int) -> list[list[tuple[int, int]]]:
+    """The spans of each strip of an image."""
+    count = layers[-1].geometry.P[0]
+    return [_spans(layers, row, min(row + rows, count)) for row in range(0, count, rows)]
 
 
-def _cut(g: Geometry, rows: int) -> Iterator[Strip]:
-    for image in range(g.B):
-        for row in range(0, g.P[0], rows):
-            yield image, row, min(rows, g.P[0] - row)
-
-
-def _blocks(layers: Sequence[_Layer], strip: Strip) -> list[Block]:
-    """What a strip needs of each layer, first to last."""
-    image, start, count = strip
-    stop, found = start + count, list[Block]()
-    for layer in reversed(layers):
-        g = layer.geometry
-        found.append(g.block((start, *(0,) * (g.rank - 1)), (stop, *g.P[1:]), (image, image + 1)))
-        start, stop = found[-1].x[0].start, found[-1].x[0].stop
+def _spans(layers: Sequence[Layer], start: int, stop: int) -> list[tuple[int, int]]:
+    """The rows of each layer's y that rows of the last one depend on."""
+    found = [(start, stop)]
+    for layer in reversed(layers[1:]):
+        found.append(layer.read(*found[-1]))
     return found[::-1]
 
 
-def _prepare(layers: Sequence[_Layer], rows: int, block_step: BlockStep) -> DepthFirst | None:
-    """The strips with their plans bound; None where one of them cannot be had."""
-    strips = list(_cut(layers[-1].geometry, rows))
+# -- preparing them ----------------------------------------------------------------------------------------------------
+
+
+def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
+    """Strips of a group with their plans bound; None where one of them cannot be had. `block_step` prepares steps."""
+    layers, plans = group.layers, dict[tuple[int, ...], Plan]()
+    strips = []
     try:
-        cut = [list(_plan_strip(layers, strip)) for strip in strips]
+        for spans in _all_spans(layers, group.rows):
+            strips.append(_plan_strip(layers, spans, plans))
     except ConvmatError:  # a block that the whole's way refuses, or that lies as no kernel reads it
         return None
-    plans = {id(plan): plan for strip in cut for plan, _, _ in strip}
     load_plans([*plans.values()])
-    bound: dict[int, Bound] = {}
-    for strip in cut:
-        for layer, (plan, _, _) in zip(layers, strip, strict=True):
-            if id(plan) not in bound:
-                step = block_step(layer.node, plan)
-                if type(step) is not Planned or step.plan is not plan:
-                    return None
-                bound[id(plan)] = step.bound
-    parts = [tuple(Part(bound[id(plan)], x, y) for plan, x, y in strip) for strip in cut]
+    bound: dict[tuple[int, ...], Bound] = {}
+    for key, plan in plans.items():
+        step = block_step(layers[key[0]].node, plan)
+        if type(step) is not Planned or step.plan is not plan:
+            return None
+        bound[key] = step.bound
+    first, last = layers[0], layers[-1].geometry
+    images = [slice(b, b + 1) for b in range(last.B)]
+    every = slice(None)
+    parts = [
+        tuple(Part(bound[key], (image, every, slice(*first.read(*spans[0]))), (image, every, slice(*span)))
+              for key, span in zip(keys, spans, strict=True))
+        for image in images
+        for keys, spans in strips
+    ]
     threads = min(thread_pool.count(), len(parts))
     ends = [len(parts) * i // threads for i in range(threads + 1)]
-    between = tuple(
-        max(-(-_y_bytes(strip[i][0]) // LINE) * LINE for strip in cut) for i in range(len(layers) - 1)
-    )
-    beside = max(-(-each.part_scratch // LINE) * LINE for each in bound.values())
+    size = [0] * len(layers)
+    for (at, *_), plan in plans.items():
+        count = math.prod(plan.problem.shape("y")) * np.dtype(plan.problem.out_dtype).itemsize
+        size[at] = max(size[at], _whole_lines(count))
+    beside = max(_whole_lines(each.part_scratch) for each in bound.values())
     shares = tuple(tuple(parts[a:b]) for a, b in pairwise(ends))
-    return DepthFirst(tuple(layer.step for layer in layers), shares, between, beside)
+    return DepthFirst(tuple(layer.step for layer in layers), shares, tuple(size[:-1]), beside)
 
 
-def _plan_strip(layers: Sequence[_Layer], strip: Strip) -> Iterator[tuple[Plan, tuple[slice, ...], tuple[slice, ...]]]:
-    """A strip's plan in each layer, and the part of x that it reads and of y that it writes."""
-    image = slice(strip[0], strip[0] + 1)
-    blocks = _blocks(layers, strip)
-    for at, (layer, block) in enumerate(zip(layers, blocks, strict=True)):
-        problem = layer.step.plan.problem
-        ends = (at == 0, at == len(layers) - 1)
-        x_in, y_in = ((1, *problem.shape(name)[1:]) if end else None for name, end in zip("xy", ends, strict=True))
-        way = chosen_way(layer.step.plan.decision)
-        plan = plan_block(problem.of_block(block.geometry), way, 1, x_in, y_in)
-        wanted = {name: shape for name, shape in (("x", x_in), ("y", y_in)) if shape is not None}
-        if plan.chosen.engine != "jit" or plan.program.around.keys() != wanted.keys():
-            raise PlanError(f"{layer.node.label}: its blocks are read and written in copies")
-        read = block.x[0]
-        written = slice(strip[1], strip[1] + strip[2]) if ends[1] else blocks[at + 1].x[0]
-        yield plan, (image, slice(None), read), (image, slice(None), written)
+def _plan_strip(
+    layers: Sequence[Layer], spans: Sequence[tuple[int, int]], plans: dict[tuple[int, ...], Plan]
+) -> tuple[list[tuple[int, ...]], Sequence[tuple[int, int]]]:
+    """The keys among the plans of a strip's blocks, which are added where they are new; and the spans."""
+    keys = []
+    for at, (layer, (start, stop)) in enumerate(zip(layers, spans, strict=True)):
+        g = layer.geometry
+        begin, after = layer.read(start, stop)
+        key = (at, after - begin, start * g.s[0] - g.lo[0] - begin, stop - start)
+        keys.append(key)
+        if key not in plans:
+            plans[key] = _plan_block(layer, start, stop, at == 0, at == len(layers) - 1)
+    return keys, spans
 
 
-def _y_bytes(plan: Plan) -> int:
-    return math.prod(plan.problem.shape("y")) * np.dtype(plan.problem.out_dtype).itemsize
+def _plan_block(layer: Layer, start: int, stop: int, reads_part: bool, writes_part: bool) -> Plan:
+    """The plan of rows of a layer, of one image. Raises ConvmatError."""
+    g, problem = layer.geometry, layer.step.plan.problem
+    block = g.block((start, *(0,) * (g.rank - 1)), (stop, *g.P[1:]), (0, 1))
+    x_in = (1, *problem.shape("x")[1:]) if reads_part else None
+    y_in = (1, *problem.shape("y")[1:]) if writes_part else None
+    way = chosen_way(layer.step.plan.decision)
+    plan = plan_block(problem.of_block(block.geometry), way, 1, x_in, y_in)
+    wanted = {name for name, shape in (("x", x_in), ("y", y_in)) if shape is not None}
+    if plan.chosen.engine != "jit" or set(plan.program.around) != wanted:
+        raise PlanError(f"{layer.node.label}: its blocks are read and written in copies")
+    return plan
 
 
-__all__ = ["DepthFirst", "weave_layers"]
+def _whole_lines(size: int) -> int:
+    return -(-size // LINE) * LINE
+
+
+__all__ = ["DepthFirst", "Group", "Layer", "find_groups", "weave_layers"]

@@ -8,9 +8,11 @@ Nothing is allocated in a steady state but the outputs. Each call that runs at t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.base import OWN
 from ..ops.convolution import make_room_for_scaled, plan_of
+from ..ops.depth_first import Group, find_groups
 from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
@@ -31,8 +34,10 @@ from ..ops.kernels import LEAST
 from ..ops.linear import plan_dense
 from ..ops.planned import Moved
 from . import infer
+from .arena import Allotment
 from .binding import prepare_steps
 from .chains import Call, Chain, chain_calls
+from .layouts import Layout, Turn, stand_in, take_out
 from .places import choose_places, find_aliases, is_view, take_in
 from .results import cast_result, copy_shared, require_results
 from .sweeps import find_attention, find_layers, find_sweeps
@@ -68,6 +73,7 @@ class State:
 
     values: list[Value]
     work: list[Chain | NodeTask]
+    layout: Layout
 
 
 class Program(OfThisProcess):
@@ -101,8 +107,12 @@ class Program(OfThisProcess):
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
         self.tasks: list[NodeTask] = []
+        start = time.perf_counter()
         self._prepare(setting.options, body)
         self._idle: list[State] = []
+        # Trainers read what layers hand on; tiles share an arena whose size was counted.
+        turns = not setting.held and setting.shared is None
+        self._turn = Turn(time.perf_counter() - start) if turns else None
 
     def __call__(
         self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None = None
@@ -141,7 +151,7 @@ class Program(OfThisProcess):
         return found
 
     def _run(self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None) -> dict[str, Any]:
-        state = self.state()
+        state = self.state(self._layers if watch is not None else None)
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
@@ -189,24 +199,32 @@ class Program(OfThisProcess):
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def state(self) -> State:
-        """What one call works on: left by a call that ended, or new."""
+    @property
+    def memory(self) -> Allotment:
+        """Where values lie in the arena."""
+        return self._layout.memory
+
+    def state(self, layout: Layout | None = None) -> State:
+        """What one call works on: left by a call that ended, or new; of a layout, the latest where none is given."""
+        layout = layout or self._layout
         with suppress(IndexError):
-            return self._idle.pop()
+            if layout is self._layout:
+                return self._idle.pop()
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
-        size = self.memory.size
-        shared = self._shared
+        size, shared = layout.memory.size, self._shared
         arena = buffers.empty((size,), np.dtype(np.uint8)) if shared is None else shared.arena(size, self)
         held = self.setting.held
         for name in self.graph.kept:
             values[self._slot[name]] = held[name]
         for name, first in self._kept.items():  # written where what it takes the place of lies
             values[self._slot[name]] = held[first]
-        for name, place in self.memory.places.items():
+        for name, place in layout.memory.places.items():
             spec = self.specs[name]
             values[self._slot[name]] = arena[place : place + spec.bytes].view(spec.dtype).reshape(spec.shape)
+        for name in layout.absent:
+            values[self._slot[name]] = stand_in(self.specs[name])
         calls = []
         for task in self.tasks:
             places = (*task.reads, *task.writes)
@@ -218,28 +236,49 @@ class Program(OfThisProcess):
                 changing = {i: self._changing[i] for i in places if values[i] is None and i in self._changing}
                 known = all(values[i] is not None or i in changing for i in places)
                 calls.append(Call(task, task.run, None, places, changing if known else None, values))
-        return State(values, chain_calls(self._join_turns(calls)))
+        return State(values, chain_calls(_join_turns(calls, layout)), layout)
 
     def forget_states(self) -> None:
         """Let go of the memory that earlier calls left for later ones."""
         self._idle.clear()
 
-    def _join_turns(self, calls: list[Call]) -> list[Call]:
-        """The calls, those of nodes that run in turns as one where it is known where their arrays lie."""
-        found, at = [], 0
-        while at < len(calls):
-            length, run = self._groups.get(at, (1, None))
-            parts = calls[at : at + length]
-            together = None if run is None else Call.in_turns(run, parts)
-            found += parts if together is None else [together]
-            at += length
-        return found
-
     def _give_back(self, state: State) -> None:
         for slot in self._released:
             state.values[slot] = None
-        if not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES:
+        kept = not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES
+        if kept and state.layout is self._layout:
             self._idle.append(state)
+        if self._turn is not None and self._turn.has_come(self._find_groups):
+            self.go_deep()
+
+    def go_deep(self) -> None:
+        """Compute layers depth first from now on where that is quicker: to the same bits, in less memory."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        options = replace(self.setting.options, scaled=make_room_for_scaled(self.graph))
+        woven = find_layers(
+            turn.groups(self._find_groups),
+            lambda node, plan: self._step(node, replace(options, plan=plan)),
+            options.record,
+        )
+        placed = self._place((*self._woven, *woven))
+        absent = take_out(placed, self.graph, [*woven])
+        layout = Layout(placed.allotment(), self._groups_of(self._woven | woven), absent)
+        state, lost = self.state(layout), {self._slot[name] for name in absent}
+        if woven and not any(lost.intersection(each.writes) for each in state.work if isinstance(each, NodeTask)):
+            self._layout = layout
+            self._idle[:] = [state]
+
+    def _find_groups(self) -> list[Group]:
+        """The layers that gain by being computed depth first."""
+        return find_groups(self.graph, self.specs, {id(task.node): task.run for task in self.tasks})
+
+    def _groups_of(self, woven: Mapping[tuple[int, ...], Any]) -> dict[int, tuple[int, Any]]:
+        """The steps that run in turns, by the first of their tasks."""
+        numbers = {id(task.node): at for at, task in enumerate(self.tasks)}
+        nodes = self.graph.nodes
+        return {numbers[id(nodes[group[0]])]: (len(group), each) for group, each in woven.items()}
 
     # -- preparing -----------------------------------------------------------------------------------------------------
 
@@ -256,15 +295,12 @@ class Program(OfThisProcess):
             graph.nodes, lambda node: self._step(node, with_plans[id(node)]), options, plans
         )
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
-        self._woven |= find_layers(
-            graph, self.specs, steps, lambda node, plan: self._step(node, replace(options, plan=plan)), record
-        )
         parted = [isinstance(step, Moved) for step in steps]
-        placed = choose_places(graph, self.specs, [step is not None for step in steps], parted, self._woven)
-        numbers, aliases = dict[int, int](), find_aliases(graph, self.specs)
+        stepped = [step is not None for step in steps]
+        self._place = partial(choose_places, graph, self.specs, stepped, parted)
+        placed, aliases = self._place(self._woven), find_aliases(graph, self.specs)
         elsewhere = placed.root.keys() | aliases
         self._aliases = [(self._slot[n], self._slot[of], self.specs[n].shape) for n, of in aliases.items()]
-        self.memory = placed.allotment()
         for node, step in zip(graph.nodes, steps, strict=True):
             lying = placed.joined.get(node.outputs[0])
             whole = lying is not None and node.op == "Concat" and lying.issuperset(node.inputs)
@@ -274,7 +310,6 @@ class Program(OfThisProcess):
                 self._make_at_turn(node)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
-            numbers[id(node)] = len(self.tasks)
             if lying and isinstance(step, Moved):
                 step = step.without({i for i, name in enumerate(node.inputs) if name in lying})
             self.tasks.append(NodeTask(node, step, reads, writes))
@@ -285,9 +320,7 @@ class Program(OfThisProcess):
         self._given = tuple(slot for name, slot in inputs.items() if name in self.specs)
         self._changing = {self._slot[n]: self.specs[n] for n in (*inputs, *aliases) if n in self.specs}
         self._changing |= {slot: Spec(shape, dtype) for slot, shape, dtype in self._fresh}
-        self._groups = {
-            numbers[id(graph.nodes[group[0]])]: (len(group), each) for group, each in self._woven.items()
-        }
+        self._layout = self._layers = Layout(placed.allotment(), self._groups_of(self._woven))
         answers = {name: self._slot[name] for name in outputs if name not in self._kept}
         given = set(answers.values())
         copied = given.difference(self._called, inputs.values() if body else (), (s for s, *_ in self._fresh))
@@ -388,6 +421,18 @@ class Program(OfThisProcess):
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)
+
+
+def _join_turns(calls: list[Call], layout: Layout) -> list[Call]:
+    """The calls, those of nodes that run in turns as one where it is known where their arrays lie."""
+    found, at = [], 0
+    while at < len(calls):
+        length, run = layout.groups.get(at, (1, None))
+        parts = calls[at : at + length]
+        together = None if run is None else Call.in_turns(run, parts)
+        found += parts if together is None else [together]
+        at += length
+    return found
 
 
 def _nothing(*arrays: Array) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...engine import load_together
 from ...errors import EngineError
 from ...planner import Record
 from ..graph import Graph, Spec
 from ..ops.attention import WovenAttention, weave_attention
-from ..ops.depth_first import BlockStep, DepthFirst, weave_layers
+from ..ops.depth_first import BlockStep, DepthFirst, Group, weave_layers
 from ..ops.kernels import run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
 
@@ -43,10 +43,11 @@ def find_attention(
 
 
 def find_layers(
-    graph: Graph, specs: Mapping[str, Spec], steps: Sequence[Any], block_step: BlockStep, record: Record | None
+    groups: Sequence[Group], block_step: BlockStep, record: Record | None
 ) -> dict[tuple[int, ...], DepthFirst]:
-    """The convolutions that are computed depth first, by the places of their nodes."""
-    return _load_kernels(weave_layers(graph, specs, steps, block_step), record)
+    """The groups of layers that are computed depth first, by the places of their nodes, where they can be."""
+    made = ((group.places, weave_layers(group, block_step)) for group in groups)
+    return _load_kernels({places: step for places, step in made if step is not None}, record)
 
 
 def _load_kernels(found: dict[K, S], record: Record | None) -> dict[K, S]:

@@ -1,0 +1,76 @@
+"""How the values of a program lie and which of its steps run as one: layer by layer at first, later depth first.
+
+Preparing strips takes time, for which the first answer should not wait. So a program runs layer by layer until what
+strips would have saved in its calls is what preparing the program took, which is about what they take: this costs at
+worst twice what the better of both would have. Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...lazy_dataclass import dataclass
+from ..graph import Graph, Spec, Value
+from ..ops.depth_first import Group
+from .arena import Allotment
+from .places import Places
+
+LOOKS = 2
+"""The call after which it is looked at what layers gain: what is called once gains nothing."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where values lie in the arena, and the steps that run in turns: by the first of their tasks, how many, and as what.
+
+    `absent`: the names of values that lie nowhere, since the steps that hand them on have scratch for them.
+    """
+
+    memory: Allotment
+    groups: Mapping[int, tuple[int, Any]]
+    absent: tuple[str, ...] = ()
+
+
+class Turn:
+    """When layers begin to be computed depth first. `seconds`: what preparing the program took."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._calls, self._due = seconds, 0, math.inf
+        self._groups: list[Group] | None = None
+
+    def has_come(self, find: Callable[[], list[Group]]) -> bool:
+        """Whether it is after this call; `find` says which layers gain by it."""
+        self._calls += 1
+        if self._calls < LOOKS:
+            return False
+        if self._groups is None:
+            saved = sum(group.saved for group in self.groups(find))
+            self._due = self._seconds / saved if saved else math.inf
+        return self._calls >= self._due
+
+    def groups(self, find: Callable[[], list[Group]]) -> list[Group]:
+        """What was found."""
+        if self._groups is None:
+            self._groups = find()
+        return self._groups
+
+
+def take_out(placed: Places, graph: Graph, woven: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
+    """Take what the nodes at these places hand on to each other out of the arena; the names of that."""
+    inner = [graph.nodes[at].outputs[0] for group in woven for at in group[:-1]]
+    found = tuple(name for name in inner if placed.root.get(name) == name)
+    for name in found:
+        del placed.lives[name], placed.root[name], placed.shift[name]
+    return found
+
+
+def stand_in(spec: Spec) -> Value:
+    """What stands for a value that lies nowhere: of its shape, and not to be written."""
+    return np.broadcast_to(np.empty((), spec.dtype), spec.shape)
+
+
+__all__ = ["Layout", "Turn", "stand_in", "take_out"]
