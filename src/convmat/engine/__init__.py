@@ -235,6 +235,7 @@ __all__ = [
     "has_scipy",
     "host",
     "jit_cache",
+    "join_in_turn",
     "kernel_text",
     "load_together",
     "lookup",

@@ -1,4 +1,4 @@
-"""Convolutions computed depth first: a strip of rows of each in turn, so that what one hands to the next stays in cache.
+"""Convolutions computed depth first: a strip of rows of each in turn; what one hands to the next stays in cache.
 
     x -> conv -> h -> conv -> d -> conv -> y        h and d: read by nobody else, and more than a cache holds
 
@@ -48,6 +48,12 @@ BlockStep = Callable[[Node, Plan], Any]
 
 Place = tuple[slice, ...]
 """The images, channels and rows of a part of an array."""
+
+Span = tuple[int, int]
+"""The first row, and the one after the last."""
+
+Key = tuple[int, int, int, int]
+"""What tells the plans of blocks apart: layer, rows of x, rows of padding before them, rows of y."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ class Layer:
         """Of the whole layer."""
         return self.step.plan.problem.geometry
 
-    def read(self, start: int, stop: int) -> tuple[int, int]:
+    def read(self, start: int, stop: int) -> Span:
         """The rows of x that rows of y depend on, as far as there are any; as `Geometry.block` has it."""
         g = self.geometry
         first, last = start * g.s[0] - g.lo[0], (stop - 1) * g.s[0] - g.lo[0] + g.reach[0]
@@ -183,7 +189,8 @@ def _find_runs(graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]
                 run = []
         if plain:
             run.append(at)
-    yield run
+    if run:
+        yield run
 
 
 def _is_plain(node: Node, step: Any, specs: Mapping[str, Spec]) -> bool:
@@ -250,19 +257,22 @@ def _most_rows(layers: Sequence[Layer], room: float) -> int:
         rows = -(-g.P[0] // count)
         start = (g.P[0] - rows) // 2
         spans = _spans(layers, start, start + rows)
-        whole = ((layer.y_bytes / (layer.geometry.P[0] * g.B), b - a) for layer, (a, b) in zip(layers, spans, strict=True))
+        whole = (
+            (layer.y_bytes / (layer.geometry.P[0] * g.B), b - a)
+            for layer, (a, b) in zip(layers, spans, strict=True)
+        )
         if sum(size * count for size, count in whole) <= room:
             return rows
     return 0
 
 
-def _all_spans(layers: Sequence[Layer], rows: int) -> list[list[tuple[int, int]]]:
+def _all_spans(layers: Sequence[Layer], rows: int) -> list[list[Span]]:
     """The spans of each strip of an image."""
     count = layers[-1].geometry.P[0]
     return [_spans(layers, row, min(row + rows, count)) for row in range(0, count, rows)]
 
 
-def _spans(layers: Sequence[Layer], start: int, stop: int) -> list[tuple[int, int]]:
+def _spans(layers: Sequence[Layer], start: int, stop: int) -> list[Span]:
     """The rows of each layer's y that rows of the last one depend on."""
     found = [(start, stop)]
     for layer in reversed(layers[1:]):
@@ -275,15 +285,13 @@ def _spans(layers: Sequence[Layer], start: int, stop: int) -> list[tuple[int, in
 
 def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
     """Strips of a group with their plans bound; None where one of them cannot be had. `block_step` prepares steps."""
-    layers, plans = group.layers, dict[tuple[int, ...], Plan]()
-    strips = []
+    layers, plans = group.layers, dict[Key, Plan]()
     try:
-        for spans in _all_spans(layers, group.rows):
-            strips.append(_plan_strip(layers, spans, plans))
+        strips = [(_plan_strip(layers, spans, plans), spans) for spans in _all_spans(layers, group.rows)]
     except ConvmatError:  # a block that the whole's way refuses, or that lies as no kernel reads it
         return None
     load_plans([*plans.values()])
-    bound: dict[tuple[int, ...], Bound] = {}
+    bound: dict[Key, Bound] = {}
     for key, plan in plans.items():
         step = block_step(layers[key[0]].node, plan)
         if type(step) is not Planned or step.plan is not plan:
@@ -293,8 +301,10 @@ def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
     images = [slice(b, b + 1) for b in range(last.B)]
     every = slice(None)
     parts = [
-        tuple(Part(bound[key], (image, every, slice(*first.read(*spans[0]))), (image, every, slice(*span)))
-              for key, span in zip(keys, spans, strict=True))
+        tuple(
+            Part(bound[key], (image, every, slice(*first.read(*spans[0]))), (image, every, slice(*span)))
+            for key, span in zip(keys, spans, strict=True)
+        )
         for image in images
         for keys, spans in strips
     ]
@@ -309,19 +319,17 @@ def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
     return DepthFirst(tuple(layer.step for layer in layers), shares, tuple(size[:-1]), beside)
 
 
-def _plan_strip(
-    layers: Sequence[Layer], spans: Sequence[tuple[int, int]], plans: dict[tuple[int, ...], Plan]
-) -> tuple[list[tuple[int, ...]], Sequence[tuple[int, int]]]:
-    """The keys among the plans of a strip's blocks, which are added where they are new; and the spans."""
-    keys = []
+def _plan_strip(layers: Sequence[Layer], spans: Sequence[Span], plans: dict[Key, Plan]) -> list[Key]:
+    """The keys of a strip's blocks among the plans, to which those that are new are added."""
+    keys: list[Key] = []
     for at, (layer, (start, stop)) in enumerate(zip(layers, spans, strict=True)):
         g = layer.geometry
         begin, after = layer.read(start, stop)
-        key = (at, after - begin, start * g.s[0] - g.lo[0] - begin, stop - start)
+        key = (at, after - begin, begin - start * g.s[0] + g.lo[0], stop - start)
         keys.append(key)
         if key not in plans:
             plans[key] = _plan_block(layer, start, stop, at == 0, at == len(layers) - 1)
-    return keys, spans
+    return keys
 
 
 def _plan_block(layer: Layer, start: int, stop: int, reads_part: bool, writes_part: bool) -> Plan:

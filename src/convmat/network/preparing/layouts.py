@@ -2,7 +2,8 @@
 
 Preparing strips takes time, for which the first answer should not wait. So a program runs layer by layer until what
 strips would have saved in its calls is what preparing the program took, which is about what they take: this costs at
-worst twice what the better of both would have. Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988.
+worst twice what the better of both would have. Karlin, Manasse, Rudolph and Sleator, "Competitive snoopy caching",
+1988.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOOKS = 2
 
 @dataclass(frozen=True)
 class Layout:
-    """Where values lie in the arena, and the steps that run in turns: by the first of their tasks, how many, and as what.
+    """Where values lie in the arena, and steps that run in turns: by the first of their tasks, how many, and as what.
 
     `absent`: the names of values that lie nowhere, since the steps that hand them on have scratch for them.
     """

@@ -26,7 +26,7 @@ from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.base import OWN
 from ..ops.convolution import make_room_for_scaled, plan_of
-from ..ops.depth_first import Group, find_groups
+from ..ops.depth_first import DepthFirst, Group, find_groups
 from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
@@ -204,6 +204,15 @@ class Program(OfThisProcess):
         """Where values lie in the arena."""
         return self._layout.memory
 
+    @property
+    def deep(self) -> dict[int, DepthFirst]:
+        """What nodes are computed depth first in, by their identity."""
+        found = {}
+        for first, (length, run) in self._layout.groups.items():
+            if isinstance(run, DepthFirst):
+                found |= {id(task.node): run for task in self.tasks[first : first + length]}
+        return found
+
     def state(self, layout: Layout | None = None) -> State:
         """What one call works on: left by a call that ended, or new; of a layout, the latest where none is given."""
         layout = layout or self._layout
@@ -249,7 +258,8 @@ class Program(OfThisProcess):
         if kept and state.layout is self._layout:
             self._idle.append(state)
         if self._turn is not None and self._turn.has_come(self._find_groups):
-            self.go_deep()
+            with suppress(ConvmatError, MemoryError):  # the answer is there, and so are its layers
+                self.go_deep()
 
     def go_deep(self) -> None:
         """Compute layers depth first from now on where that is quicker: to the same bits, in less memory."""
@@ -266,7 +276,9 @@ class Program(OfThisProcess):
         absent = take_out(placed, self.graph, [*woven])
         layout = Layout(placed.allotment(), self._groups_of(self._woven | woven), absent)
         state, lost = self.state(layout), {self._slot[name] for name in absent}
-        if woven and not any(lost.intersection(each.writes) for each in state.work if isinstance(each, NodeTask)):
+        if woven and not any(
+            lost.intersection(each.writes) for each in state.work if isinstance(each, NodeTask)
+        ):
             self._layout = layout
             self._idle[:] = [state]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,9 @@ class LayerReport:
         }
 
 
+DEPTH_FIRST = "depth first"
+"""What the way of layers ends with that are computed together, a strip of rows at a time."""
+
 LATE = "once shapes are known"
 """The way of nodes that wait for a shape which only a run finds, where there was none yet."""
 
@@ -100,7 +104,9 @@ def list_layers(program: Program) -> list[LayerReport]:
     made = []
     for stage, node in nodes_of(program):
         if stage is not None:
-            made.append(_layer(stage, node, steps.get(id(node)), counted))
+            found = _layer(stage, node, steps.get(id(node)), counted)
+            deep = id(node) in stage.deep
+            made.append(replace(found, way=f"{found.way}, {DEPTH_FIRST}") if deep else found)
             continue
         assert rest is not None
         outputs = tuple((name, None) for name in node.outputs if name)

@@ -20,7 +20,7 @@ from ...planner.units import format_seconds
 from ..graph import Node, Value
 from ..preparing.program import NodeTask, Program
 from .cells import draw_bar, shorten_name
-from .layers import LayerReport, list_layers, nodes_of
+from .layers import DEPTH_FIRST, LayerReport, list_layers, nodes_of
 from .summary import count_threads
 
 HEAD = ("node", "operator", "way", "m x n x k", "time", "share", "GFLOP/s", "of peak", "")
@@ -82,6 +82,8 @@ class Profile:
         )
         if self.peak:
             last += f", {100 * rate / self.peak:.0f} % of this machine's FMA peak"
+        if any(each.way.endswith(DEPTH_FIRST) for each in self.layers):
+            last += f"\nLayers that run {DEPTH_FIRST} are timed one by one; a call computes them together, in strips."
         return "\n".join([*align_columns(HEAD, rows, words=3), "", last])
 
 

@@ -170,6 +170,7 @@ def summarise_memory(program: Program) -> Memory:
     """Memory of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
     steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned | Rolled)]
+    strips = [each.scratch for stage in stages for each in stage.deep.values()]
     unrolled = [each.unrolled for each in list_layers(program)]
     made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
     kept = {id(array): array.nbytes for each in stages for array in each.graph.constants.values()}
@@ -179,7 +180,7 @@ def summarise_memory(program: Program) -> Memory:
         arena=sum(each.memory.size for each in stages),
         alive=max(each.memory.least for each in stages),
         outputs=sum(spec.bytes for spec in made),
-        scratch=max((max(step.plan.workspace, step.scratch) for step in steps), default=0),
+        scratch=max([*(max(step.plan.workspace, step.scratch) for step in steps), *strips], default=0),
         unrolled=sum(unrolled),
         largest=max(unrolled, default=0),
     )
