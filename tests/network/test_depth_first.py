@@ -32,8 +32,8 @@ def network(
 
     `adds`: the last result to what comes in.
     """
-    nodes, constants, name = ([node("Neg", "x", "a")] if around else []), {}, "a" if around else "x"
-    first = name
+    nodes, constants = [node("Neg", "x", "a")] if around else [], dict[str, Any]()
+    first = name = "a" if around else "x"
     for at, (shape, attributes) in enumerate(layers):
         constants |= {f"w{at}": normal(*shape, seed=at), f"b{at}": normal(shape[0], seed=at + 50)}
         nodes.append(node("Conv", f"{name} w{at} b{at}", f"c{at}", **attributes))
@@ -48,7 +48,7 @@ def network(
 
 def deepened(net: Network, x: Any, rows: int, monkeypatch: pytest.MonkeyPatch) -> Program:
     """The network's program, all of whose layers run together from now on, so many rows at a time."""
-    monkeypatch.setattr(programs, "find_groups", lambda *given: whole_runs(*given, rows))
+    monkeypatch.setattr(programs, "find_groups", lambda g, specs, steps: whole_runs(g, specs, steps, rows))
     program = net.program({"x": Spec(x.shape, x.dtype)})
     program.go_deep()
     assert program._layout is not program._layers
@@ -226,7 +226,7 @@ def test_networks_go_deep_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(
         programs,
         "find_groups",
-        lambda *given: [replace(each, saved=1e9) for each in whole_runs(*given, rows)],
+        lambda g, specs, steps: [replace(each, saved=1e9) for each in whole_runs(g, specs, steps, rows)],
     )
     net, x = network(shape, layers), normal(*shape)
     wanted = net(x)

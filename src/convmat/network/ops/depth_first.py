@@ -143,7 +143,7 @@ class Layer:
 
     @property
     def geometry(self) -> Geometry:
-        """Of the whole layer."""
+        """Geometry of the whole layer."""
         return self.step.plan.problem.geometry
 
     def read(self, start: int, stop: int) -> Span:

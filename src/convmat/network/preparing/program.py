@@ -207,7 +207,7 @@ class Program(OfThisProcess):
     @property
     def deep(self) -> dict[int, DepthFirst]:
         """What nodes are computed depth first in, by their identity."""
-        found = {}
+        found: dict[int, DepthFirst] = {}
         for first, (length, run) in self._layout.groups.items():
             if isinstance(run, DepthFirst):
                 found |= {id(task.node): run for task in self.tasks[first : first + length]}
