@@ -14,7 +14,7 @@ import convmat
 from convmat.network.graph import Spec
 from convmat.network.net import Network
 from convmat.network.ops import depth_first
-from convmat.network.ops.depth_first import Group, find_groups
+from convmat.network.ops.depth_first import FusedGroup, find_groups
 from convmat.network.preparing import program as programs
 from convmat.network.preparing.layouts import Turn
 from convmat.network.preparing.program import Program
@@ -51,16 +51,16 @@ def deepened(net: Network, x: Any, rows: int, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(programs, "find_groups", lambda g, specs, steps: whole_runs(g, specs, steps, rows))
     program = net.program({"x": Spec(x.shape, x.dtype)})
     program.go_deep()
-    assert program._layout is not program._layers
+    assert program.layout is not program._by_layers
     return program
 
 
-def whole_runs(graph: Any, specs: Any, steps: Any, rows: int) -> list[Group]:
+def whole_runs(graph: Any, specs: Any, steps: Any, rows: int) -> list[FusedGroup]:
     """All layers that follow each other, whatever that saves."""
     found = []
     for run in depth_first._find_runs(graph, specs, steps):
-        layers = tuple(depth_first.Layer.of(graph.nodes[at], steps[id(graph.nodes[at])]) for at in run)
-        found.append(Group(tuple(run), layers, rows, 1.0))
+        layers = tuple(depth_first.FusedLayer.of(graph.nodes[at], steps[id(graph.nodes[at])]) for at in run)
+        found.append(FusedGroup(tuple(run), layers, rows, 1.0))
     return found
 
 
@@ -130,7 +130,7 @@ def test_residuals_and_numbers_of_threads(threads: int, monkeypatch: pytest.Monk
         wanted = net(x)
         with convmat.threads(threads):
             program = deepened(net, x, 7, monkeypatch)
-            assert [len(each.shares) for _, each in program._layout.groups.values()] == [min(threads, 2)]
+            assert [len(each.shares) for _, each in program.layout.groups.values()] == [min(threads, 2)]
             np.testing.assert_array_equal(program({"x": x})["y"], wanted)
 
 
@@ -156,7 +156,7 @@ def slow_memory(threads: int) -> Any:
     return SimpleNamespace(l3_bandwidth=1e6, memory_bandwidth=1e6, fma_flops=1e11)
 
 
-def groups_of(net: Network, x: Any) -> list[Group]:
+def groups_of(net: Network, x: Any) -> list[FusedGroup]:
     program = net.program({"x": Spec(x.shape, x.dtype)})
     return find_groups(program.graph, program.specs, {id(task.node): task.run for task in program.tasks})
 
@@ -204,7 +204,7 @@ def test_groups_end_where_others_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_turn_comes_when_it_has_paid() -> None:
     """As soon as what calls would have saved is what preparing took; never where nothing is gained."""
-    saved = Group((0, 1), (), 4, 0.25)
+    saved = FusedGroup((0, 1), (), 4, 0.25)
     turn = Turn(1.2)
     assert [turn.has_come(lambda: [saved]) for _ in range(6)] == [False] * 4 + [True] * 2
     never = Turn(0.0)
@@ -212,7 +212,7 @@ def test_the_turn_comes_when_it_has_paid() -> None:
     looked: list[int] = []
     once = Turn(1e9)
 
-    def look() -> list[Group]:
+    def look() -> list[FusedGroup]:
         looked.append(1)
         return [saved]
 
@@ -233,7 +233,7 @@ def test_networks_go_deep_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     program = net.program({"x": Spec(x.shape, x.dtype)})
     for _ in range(3):
         np.testing.assert_array_equal(net(x), wanted)
-    assert program._layout is not program._layers
+    assert program.layout is not program._by_layers
 
     def refuses(*given: Any) -> Any:
         raise convmat.PlanError("no blocks today")
@@ -243,4 +243,4 @@ def test_networks_go_deep_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(4):
         np.testing.assert_array_equal(other(x), wanted)
     program = other.program({"x": Spec(x.shape, x.dtype)})
-    assert program._layout is program._layers
+    assert program.layout is program._by_layers

@@ -311,7 +311,7 @@ def test_attention_kept_in_cache_has_the_same_bits(rows: int, monkeypatch: pytes
     inputs = {"q": q, "k": k, "v": v}
     found = net(inputs)
     program = net.program({name: Spec(x.shape, x.dtype) for name, x in inputs.items()})
-    assert len(program._layout.groups) == 1
+    assert len(program.layout.groups) == 1
     np.testing.assert_array_equal(program(inputs, watch=lambda task: None)["y"], found)
     with convmat.threads(1):
         np.testing.assert_array_equal(net(inputs), found)

@@ -269,17 +269,14 @@ class Network:
             wanted = self._programs.met or [declared_specs(self.graph, "save", limit=self.memory_limit)]
         else:
             several = [shapes] if isinstance(shapes, Mapping) else shapes
-            wanted = [
-                declared_specs(override_shapes(self.graph, each), "save", limit=self.memory_limit)
-                for each in several
-            ]
+            graphs = (override_shapes(self.graph, each) for each in several)
+            wanted = [declared_specs(each, "save", limit=self.memory_limit) for each in graphs]
 
         def run(specs: Mapping[str, Spec], record: Record) -> None:
             made = self._programs.prepare(specs, record)
             with suppress(NetworkError):  # it may need inputs that are not random
                 made(random_inputs(specs))
-            for stage in made.stages():
-                stage.go_deep()
+            made.go_deep()
 
         save.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..network.graph import Array
 from ..network.ops.gradients.losses import NotFiniteError
-from ..network.preparing.program import NodeTask, Program
+from ..network.preparing.program import Program
+from ..network.preparing.tasks import NodeTask
 
 
 def describe_not_finite(

@@ -57,7 +57,7 @@ Key = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Part:
+class StripPart:
     """A strip of one convolution: its plan with weights, what it reads of the first x and writes of the last y."""
 
     bound: Bound
@@ -73,7 +73,7 @@ class DepthFirst:
     """
 
     steps: tuple[Planned, ...]
-    shares: tuple[tuple[tuple[Part, ...], ...], ...]
+    shares: tuple[tuple[tuple[StripPart, ...], ...], ...]
     between: tuple[int, ...]
     beside: int
 
@@ -103,7 +103,7 @@ class DepthFirst:
         return [join_in_turn(rows, len(rows))]
 
     def _strip(
-        self, strip: Sequence[Part], x: Array, residual: Array | None, y: Array, scratch: int
+        self, strip: Sequence[StripPart], x: Array, residual: Array | None, y: Array, scratch: int
     ) -> Iterator[Any]:
         beside, given, added = scratch + sum(self.between), x[strip[0].x], None
         for part, size in zip(strip, (*self.between, 0), strict=True):
@@ -125,7 +125,7 @@ def _array_at(at: int, plan: Any) -> Array:
 
 
 @dataclass(frozen=True)
-class Layer:
+class FusedLayer:
     """A convolution as strips see it: along its first axis y[p] reads x from p*s - lo on, `reach` of them."""
 
     node: Node
@@ -134,12 +134,12 @@ class Layer:
     y_bytes: int
 
     @staticmethod
-    def of(node: Node, step: Planned) -> Layer:
+    def of(node: Node, step: Planned) -> FusedLayer:
         """The layer of a step whose time is predicted."""
         problem, cost = step.plan.problem, step.plan.chosen.cost
         assert cost is not None
         size = math.prod(problem.shape("y")) * np.dtype(problem.out_dtype).itemsize
-        return Layer(node, step, cost.seconds, size)
+        return FusedLayer(node, step, cost.seconds, size)
 
     @property
     def geometry(self) -> Geometry:
@@ -155,20 +155,20 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Group:
+class FusedGroup:
     """Layers, at these places of a graph, that are computed together in strips of so many rows: what that saves."""
 
     places: tuple[int, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[FusedLayer, ...]
     rows: int
     saved: float
 
 
-def find_groups(graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]) -> list[Group]:
+def find_groups(graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]) -> list[FusedGroup]:
     """The convolutions that are predicted to be quicker depth first; `steps` by the identity of their nodes."""
-    found: list[Group] = []
+    found: list[FusedGroup] = []
     for run in _find_runs(graph, specs, steps):
-        layers = [Layer.of(graph.nodes[at], steps[id(graph.nodes[at])]) for at in run]
+        layers = [FusedLayer.of(graph.nodes[at], steps[id(graph.nodes[at])]) for at in run]
         found += _choose_groups(run, layers)
     return found
 
@@ -211,9 +211,9 @@ def _is_plain(node: Node, step: Any, specs: Mapping[str, Spec]) -> bool:
     )
 
 
-def _choose_groups(places: Sequence[int], layers: Sequence[Layer]) -> list[Group]:
+def _choose_groups(places: Sequence[int], layers: Sequence[FusedLayer]) -> list[FusedGroup]:
     """Which of layers in a row to compute together: the cuts that save most of all, found from the first layer on."""
-    best = [(0.0, list[Group]())]
+    best = [(0.0, list[FusedGroup]())]
     for end in range(1, len(layers) + 1):
         saved, groups = best[-1]
         for begin in range(max(0, end - LONGEST), end - 1):
@@ -221,12 +221,12 @@ def _choose_groups(places: Sequence[int], layers: Sequence[Layer]) -> list[Group
             rows, more = _weigh(together)
             if best[begin][0] + more > saved:
                 saved = best[begin][0] + more
-                groups = [*best[begin][1], Group(tuple(places[begin:end]), together, rows, more)]
+                groups = [*best[begin][1], FusedGroup(tuple(places[begin:end]), together, rows, more)]
         best.append((saved, groups))
     return best[-1][1]
 
 
-def _weigh(layers: Sequence[Layer]) -> tuple[int, float]:
+def _weigh(layers: Sequence[FusedLayer]) -> tuple[int, float]:
     """Rows of a strip that a core's second cache holds, and the seconds that strips are predicted to save.
 
     Arrays that are handed on are neither written to where it takes long to fetch them nor fetched; rows that two strips
@@ -246,7 +246,7 @@ def _weigh(layers: Sequence[Layer]) -> tuple[int, float]:
     return rows, TWICE * spared / rate - again - begun * TASK / rates.fma_flops
 
 
-def _most_rows(layers: Sequence[Layer], room: float) -> int:
+def _most_rows(layers: Sequence[FusedLayer], room: float) -> int:
     """Rows of the last y in a strip, at most, with which all that its layers write fits a cache; 0 if none do.
 
     Strips are of one height, as near as can be, and no fewer than threads.
@@ -266,13 +266,13 @@ def _most_rows(layers: Sequence[Layer], room: float) -> int:
     return 0
 
 
-def _all_spans(layers: Sequence[Layer], rows: int) -> list[list[Span]]:
+def _all_spans(layers: Sequence[FusedLayer], rows: int) -> list[list[Span]]:
     """The spans of each strip of an image."""
     count = layers[-1].geometry.P[0]
     return [_spans(layers, row, min(row + rows, count)) for row in range(0, count, rows)]
 
 
-def _spans(layers: Sequence[Layer], start: int, stop: int) -> list[Span]:
+def _spans(layers: Sequence[FusedLayer], start: int, stop: int) -> list[Span]:
     """The rows of each layer's y that rows of the last one depend on."""
     found = [(start, stop)]
     for layer in reversed(layers[1:]):
@@ -283,7 +283,7 @@ def _spans(layers: Sequence[Layer], start: int, stop: int) -> list[Span]:
 # -- preparing them ----------------------------------------------------------------------------------------------------
 
 
-def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
+def weave_layers(group: FusedGroup, block_step: BlockStep) -> DepthFirst | None:
     """Strips of a group with their plans bound; None where one of them cannot be had. `block_step` prepares steps."""
     layers, plans = group.layers, dict[Key, Plan]()
     try:
@@ -302,7 +302,7 @@ def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
     every = slice(None)
     parts = [
         tuple(
-            Part(bound[key], (image, every, slice(*first.read(*spans[0]))), (image, every, slice(*span)))
+            StripPart(bound[key], (image, every, slice(*first.read(*spans[0]))), (image, every, slice(*span)))
             for key, span in zip(keys, spans, strict=True)
         )
         for image in images
@@ -319,7 +319,7 @@ def weave_layers(group: Group, block_step: BlockStep) -> DepthFirst | None:
     return DepthFirst(tuple(layer.step for layer in layers), shares, tuple(size[:-1]), beside)
 
 
-def _plan_strip(layers: Sequence[Layer], spans: Sequence[Span], plans: dict[Key, Plan]) -> list[Key]:
+def _plan_strip(layers: Sequence[FusedLayer], spans: Sequence[Span], plans: dict[Key, Plan]) -> list[Key]:
     """The keys of a strip's blocks among the plans, to which those that are new are added."""
     keys: list[Key] = []
     for at, (layer, (start, stop)) in enumerate(zip(layers, spans, strict=True)):
@@ -332,7 +332,7 @@ def _plan_strip(layers: Sequence[Layer], spans: Sequence[Span], plans: dict[Key,
     return keys
 
 
-def _plan_block(layer: Layer, start: int, stop: int, reads_part: bool, writes_part: bool) -> Plan:
+def _plan_block(layer: FusedLayer, start: int, stop: int, reads_part: bool, writes_part: bool) -> Plan:
     """The plan of rows of a layer, of one image. Raises ConvmatError."""
     g, problem = layer.geometry, layer.step.plan.problem
     block = g.block((start, *(0,) * (g.rank - 1)), (stop, *g.P[1:]), (0, 1))
@@ -350,4 +350,4 @@ def _whole_lines(size: int) -> int:
     return -(-size // LINE) * LINE
 
 
-__all__ = ["DepthFirst", "Group", "Layer", "find_groups", "weave_layers"]
+__all__ = ["DepthFirst", "FusedGroup", "FusedLayer", "find_groups", "weave_layers"]

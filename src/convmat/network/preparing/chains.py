@@ -94,6 +94,21 @@ class _Jobs:
     aims: tuple[Aim, ...] = ()
 
 
+def join_turns(calls: Sequence[Call], groups: Mapping[int, tuple[int, Any]]) -> list[Call]:
+    """The calls, those of nodes that run in turns as one where it is known where their arrays lie.
+
+    `groups`: by the place of the first call, how many they are and what runs them.
+    """
+    found, at = list[Call](), 0
+    while at < len(calls):
+        length, run = groups.get(at, (1, None))
+        parts = calls[at : at + length]
+        together = None if run is None else Call.in_turns(run, parts)
+        found += parts if together is None else [together]
+        at += length
+    return found
+
+
 def chain_calls(calls: Sequence[Call]) -> list[Any]:
     """The tasks of the calls in their order, those of machine code on arrays that stay joined to Chains."""
     scratch = np.empty(LINE + max((c.run.scratch for c in calls if _kernel(c)), default=0), np.uint8)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...lazy_dataclass import dataclass
 from ..graph import Graph, Spec, Value
-from ..ops.depth_first import Group
+from ..ops.depth_first import FusedGroup
 from .arena import Allotment
 from .places import Places
 
@@ -25,7 +25,7 @@ LOOKS = 2
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProgramLayout:
     """Where values lie in the arena, and steps that run in turns: by the first of their tasks, how many, and as what.
 
     `absent`: the names of values that lie nowhere, since the steps that hand them on have scratch for them.
@@ -41,9 +41,9 @@ class Turn:
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._calls, self._due = seconds, 0, math.inf
-        self._groups: list[Group] | None = None
+        self._groups: list[FusedGroup] | None = None
 
-    def has_come(self, find: Callable[[], list[Group]]) -> bool:
+    def has_come(self, find: Callable[[], list[FusedGroup]]) -> bool:
         """Whether it is after this call; `find` says which layers gain by it."""
         self._calls += 1
         if self._calls < LOOKS:
@@ -53,7 +53,7 @@ class Turn:
             self._due = self._seconds / saved if saved else math.inf
         return self._calls >= self._due
 
-    def groups(self, find: Callable[[], list[Group]]) -> list[Group]:
+    def groups(self, find: Callable[[], list[FusedGroup]]) -> list[FusedGroup]:
         """What was found."""
         if self._groups is None:
             self._groups = find()
@@ -74,4 +74,4 @@ def stand_in(spec: Spec) -> Value:
     return np.broadcast_to(np.empty((), spec.dtype), spec.shape)
 
 
-__all__ = ["Layout", "Turn", "stand_in", "take_out"]
+__all__ = ["ProgramLayout", "Turn", "stand_in", "take_out"]

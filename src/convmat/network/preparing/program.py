@@ -19,61 +19,32 @@ import numpy as np
 
 from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
-from ...lazy_dataclass import dataclass
-from ...planner import Plan, load_plans
+from ...planner import load_plans
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..ops.base import OWN
-from ..ops.convolution import make_room_for_scaled, plan_of
-from ..ops.depth_first import DepthFirst, Group, find_groups
+from ..ops.convolution import make_room_for_scaled
+from ..ops.depth_first import FusedGroup, find_groups
 from ..ops.fallback import REFERENCE
-from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
 from ..ops.kernels import LEAST
-from ..ops.linear import plan_dense
 from ..ops.planned import Moved
 from . import infer
 from .arena import Allotment
 from .binding import prepare_steps
-from .chains import Call, Chain, chain_calls
-from .layouts import Layout, Turn, stand_in, take_out
+from .chains import Call, Chain, chain_calls, join_turns
+from .layouts import ProgramLayout, Turn, stand_in, take_out
 from .places import choose_places, find_aliases, is_view, take_in
+from .product_plans import find_plans
 from .results import cast_result, copy_shared, require_results
 from .sweeps import find_attention, find_layers, find_sweeps
+from .tasks import NOTHING, NodeTask, State, Step
 
 if TYPE_CHECKING:
     from .programs import Programs, Setting
 
-Step = Callable[..., Any]
-
 IDLE_BYTES = 64 << 20
 """Arenas that are kept for later calls beside the first, all together."""
-
-NOTHING = -1
-"""The place of an operand that is omitted: the last of the values, which stays None."""
-
-
-@dataclass(frozen=True)
-class NodeTask:
-    """One step: the node it runs, where its operands stand among the values, and which are not needed after it."""
-
-    node: Node
-    run: Step
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
-    drops: tuple[int, ...] = ()
-    makes: bool = False
-    """Whether `run` gives new arrays instead of writing into those there are."""
-
-
-@dataclass
-class State:
-    """What one call works on: an array for each value, and the work over those that stay and lie as planned."""
-
-    values: list[Value]
-    work: list[Chain | NodeTask]
-    layout: Layout
 
 
 class Program(OfThisProcess):
@@ -151,7 +122,7 @@ class Program(OfThisProcess):
         return found
 
     def _run(self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None) -> dict[str, Any]:
-        state = self.state(self._layers if watch is not None else None)
+        state = self.state(self._by_layers if watch is not None else None)
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
@@ -202,22 +173,13 @@ class Program(OfThisProcess):
     @property
     def memory(self) -> Allotment:
         """Where values lie in the arena."""
-        return self._layout.memory
+        return self.layout.memory
 
-    @property
-    def deep(self) -> dict[int, DepthFirst]:
-        """What nodes are computed depth first in, by their identity."""
-        found: dict[int, DepthFirst] = {}
-        for first, (length, run) in self._layout.groups.items():
-            if isinstance(run, DepthFirst):
-                found |= {id(task.node): run for task in self.tasks[first : first + length]}
-        return found
-
-    def state(self, layout: Layout | None = None) -> State:
+    def state(self, layout: ProgramLayout | None = None) -> State:
         """What one call works on: left by a call that ended, or new; of a layout, the latest where none is given."""
-        layout = layout or self._layout
+        layout = layout or self.layout
         with suppress(IndexError):
-            if layout is self._layout:
+            if layout is self.layout:
                 return self._idle.pop()
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
@@ -245,7 +207,7 @@ class Program(OfThisProcess):
                 changing = {i: self._changing[i] for i in places if values[i] is None and i in self._changing}
                 known = all(values[i] is not None or i in changing for i in places)
                 calls.append(Call(task, task.run, None, places, changing if known else None, values))
-        return State(values, chain_calls(_join_turns(calls, layout)), layout)
+        return State(values, chain_calls(join_turns(calls, layout.groups)), layout)
 
     def forget_states(self) -> None:
         """Let go of the memory that earlier calls left for later ones."""
@@ -255,14 +217,18 @@ class Program(OfThisProcess):
         for slot in self._released:
             state.values[slot] = None
         kept = not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES
-        if kept and state.layout is self._layout:
+        if kept and state.layout is self.layout:
             self._idle.append(state)
         if self._turn is not None and self._turn.has_come(self._find_groups):
             with suppress(ConvmatError, MemoryError):  # the answer is there, and so are its layers
-                self.go_deep()
+                self._go_deep()
 
     def go_deep(self) -> None:
         """Compute layers depth first from now on where that is quicker: to the same bits, in less memory."""
+        for stage in self.stages():
+            stage._go_deep()
+
+    def _go_deep(self) -> None:
         turn, self._turn = self._turn, None
         if turn is None:
             return
@@ -274,15 +240,15 @@ class Program(OfThisProcess):
         )
         placed = self._place((*self._woven, *woven))
         absent = take_out(placed, self.graph, [*woven])
-        layout = Layout(placed.allotment(), self._groups_of(self._woven | woven), absent)
+        layout = ProgramLayout(placed.allotment(), self._groups_of(self._woven | woven), absent)
         state, lost = self.state(layout), {self._slot[name] for name in absent}
         if woven and not any(
             lost.intersection(each.writes) for each in state.work if isinstance(each, NodeTask)
         ):
-            self._layout = layout
+            self.layout = layout
             self._idle[:] = [state]
 
-    def _find_groups(self) -> list[Group]:
+    def _find_groups(self) -> list[FusedGroup]:
         """The layers that gain by being computed depth first."""
         return find_groups(self.graph, self.specs, {id(task.node): task.run for task in self.tasks})
 
@@ -298,7 +264,7 @@ class Program(OfThisProcess):
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
         options = replace(options, scaled=make_room_for_scaled(graph))
-        plans = self._find_plans(options)
+        plans = find_plans(graph, self.specs, options)
         load_plans([*plans.values()])
         record = self.setting.options.record
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
@@ -332,7 +298,7 @@ class Program(OfThisProcess):
         self._given = tuple(slot for name, slot in inputs.items() if name in self.specs)
         self._changing = {self._slot[n]: self.specs[n] for n in (*inputs, *aliases) if n in self.specs}
         self._changing |= {slot: Spec(shape, dtype) for slot, shape, dtype in self._fresh}
-        self._layout = self._layers = Layout(placed.allotment(), self._groups_of(self._woven))
+        self.layout = self._by_layers = ProgramLayout(placed.allotment(), self._groups_of(self._woven))
         answers = {name: self._slot[name] for name in outputs if name not in self._kept}
         given = set(answers.values())
         copied = given.difference(self._called, inputs.values() if body else (), (s for s, *_ in self._fresh))
@@ -362,21 +328,6 @@ class Program(OfThisProcess):
             sizes |= packed_sizes(task.run for task in program.tasks)
             waiting += [kept for each in program.bodies for kept in each.kept]
         return sizes
-
-    def _find_plans(self, options: Options) -> dict[int, Plan]:
-        """Plans of products by the identity of their nodes: their kernels are compiled side by side."""
-        found: dict[int, Plan] = {}
-        for node in self.graph.nodes:
-            specs = [self.specs.get(name) for name in node.inputs]
-            with suppress(ConvmatError):  # its own step says what is wrong
-                if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
-                    found[id(node)] = plan_of(node, specs, options.for_node(node))
-                elif node.op in ("Gemm", "MatMul") and not node.domain and all(specs):
-                    plan = plan_dense(node, specs, options.for_node(node))
-                    found |= {} if plan is None else {id(node): plan}
-                elif node.op in DIRECTIONS and node.domain == OWN:
-                    found[id(node)] = grad_plan(node, specs, options)
-        return found
 
     @property
     def swept(self) -> bool:
@@ -433,18 +384,6 @@ class Program(OfThisProcess):
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)
-
-
-def _join_turns(calls: list[Call], layout: Layout) -> list[Call]:
-    """The calls, those of nodes that run in turns as one where it is known where their arrays lie."""
-    found, at = [], 0
-    while at < len(calls):
-        length, run = layout.groups.get(at, (1, None))
-        parts = calls[at : at + length]
-        together = None if run is None else Call.in_turns(run, parts)
-        found += parts if together is None else [together]
-        at += length
-    return found
 
 
 def _nothing(*arrays: Array) -> None:

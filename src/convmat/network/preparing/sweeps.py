@@ -10,7 +10,7 @@ from ...errors import EngineError
 from ...planner import Record
 from ..graph import Graph, Spec
 from ..ops.attention import WovenAttention, weave_attention
-from ..ops.depth_first import BlockStep, DepthFirst, Group, weave_layers
+from ..ops.depth_first import BlockStep, DepthFirst, FusedGroup, weave_layers
 from ..ops.kernels import run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
 
@@ -43,7 +43,7 @@ def find_attention(
 
 
 def find_layers(
-    groups: Sequence[Group], block_step: BlockStep, record: Record | None
+    groups: Sequence[FusedGroup], block_step: BlockStep, record: Record | None
 ) -> dict[tuple[int, ...], DepthFirst]:
     """The groups of layers that are computed depth first, by the places of their nodes, where they can be."""
     made = ((group.places, weave_layers(group, block_step)) for group in groups)

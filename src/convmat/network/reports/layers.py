@@ -14,6 +14,7 @@ from ...planner import Contraction, Prepared
 from ..graph import Graph, Node, Shape
 from ..ops import operator_of
 from ..ops.convolution import geometry_of
+from ..ops.depth_first import DepthFirst
 from ..ops.einsum import equation_of
 from ..ops.fallback import REFERENCE
 from ..ops.floated import Floated
@@ -22,7 +23,8 @@ from ..ops.integers import AGAIN, INTEGER_GEMM, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
 from ..ops.tree_walks import Walked
-from ..preparing.program import NodeTask, Program
+from ..preparing.program import Program
+from ..preparing.tasks import NodeTask
 
 INTEGER_PRODUCTS = (*WITH_WINDOWS, INTEGER_GEMM, "MatMulInteger", "QLinearMatMul")
 """Operators whose products are those of their plans."""
@@ -85,6 +87,15 @@ LATE = "once shapes are known"
 """The way of nodes that wait for a shape which only a run finds, where there was none yet."""
 
 
+def find_deep(program: Program) -> dict[int, DepthFirst]:
+    """What nodes are computed depth first in, by their identity."""
+    tasks, found = program.tasks, dict[int, DepthFirst]()
+    for first, (length, run) in program.layout.groups.items():
+        if isinstance(run, DepthFirst):
+            found |= {id(task.node): run for task in tasks[first : first + length]}
+    return found
+
+
 def nodes_of(program: Program) -> list[tuple[Program | None, Node]]:
     """The nodes in the order in which they run, each with what it is prepared in, None for those that wait."""
     stages = program.stages()
@@ -105,7 +116,7 @@ def list_layers(program: Program) -> list[LayerReport]:
     for stage, node in nodes_of(program):
         if stage is not None:
             found = _layer(stage, node, steps.get(id(node)), counted)
-            deep = id(node) in stage.deep
+            deep = id(node) in find_deep(stage)
             made.append(replace(found, way=f"{found.way}, {DEPTH_FIRST}") if deep else found)
             continue
         assert rest is not None

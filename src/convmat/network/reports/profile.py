@@ -18,7 +18,8 @@ from ...lazy_dataclass import dataclass
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
 from ..graph import Node, Value
-from ..preparing.program import NodeTask, Program
+from ..preparing.program import Program
+from ..preparing.tasks import NodeTask
 from .cells import draw_bar, shorten_name
 from .layers import DEPTH_FIRST, LayerReport, list_layers, nodes_of
 from .summary import count_threads

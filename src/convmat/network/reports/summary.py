@@ -15,7 +15,7 @@ from ..ops.planned import Planned
 from ..ops.rolled import Rolled
 from ..preparing.program import Program
 from .cells import format_extents, shorten_name
-from .layers import SLOW, LayerReport, list_layers
+from .layers import SLOW, LayerReport, find_deep, list_layers
 from .shares import engine_shares
 
 HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")
@@ -170,7 +170,7 @@ def summarise_memory(program: Program) -> Memory:
     """Memory of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
     steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned | Rolled)]
-    strips = [each.scratch for stage in stages for each in stage.deep.values()]
+    strips = [each.scratch for stage in stages for each in find_deep(stage).values()]
     unrolled = [each.unrolled for each in list_layers(program)]
     made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
     kept = {id(array): array.nbytes for each in stages for array in each.graph.constants.values()}

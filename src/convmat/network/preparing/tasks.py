@@ -1,0 +1,43 @@
+"""The steps of a prepared graph, and what a call works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...lazy_dataclass import dataclass
+from ..graph import Node, Value
+
+if TYPE_CHECKING:
+    from .chains import Chain
+    from .layouts import ProgramLayout
+
+Step = Callable[..., Any]
+
+NOTHING = -1
+"""The place of an operand that is omitted: the last of the values, which stays None."""
+
+
+@dataclass(frozen=True)
+class NodeTask:
+    """One step: the node it runs, where its operands stand among the values, and which are not needed after it."""
+
+    node: Node
+    run: Step
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    drops: tuple[int, ...] = ()
+    makes: bool = False
+    """Whether `run` gives new arrays instead of writing into those there are."""
+
+
+@dataclass
+class State:
+    """What one call works on: an array for each value, and the work over those that stay and lie as the layout says."""
+
+    values: list[Value]
+    work: list[Chain | NodeTask]
+    layout: ProgramLayout
+
+
+__all__ = ["NOTHING", "NodeTask", "State", "Step"]
