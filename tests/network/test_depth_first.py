@@ -15,6 +15,7 @@ from convmat.network.graph import Spec
 from convmat.network.net import Network
 from convmat.network.ops import depth_first
 from convmat.network.ops.depth_first import FusedGroup, find_groups
+from convmat.network.preparing import layouts
 from convmat.network.preparing import program as programs
 from convmat.network.preparing.layouts import Turn
 from convmat.network.preparing.program import Program
@@ -202,15 +203,18 @@ def test_groups_end_where_others_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [group.places for group in groups_of(net, normal(1, 8, 32, 32))] == wanted
 
 
-def test_the_turn_comes_when_it_has_paid() -> None:
-    """As soon as what calls would have saved is what preparing took; never where nothing is gained."""
-    saved = FusedGroup((0, 1), (), 4, 0.25)
-    turn = Turn(1.2)
+def test_the_turn_comes_when_it_has_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as what calls would have saved is what preparing strips takes; never where nothing is gained."""
+    seconds = map(float, range(100))
+    clock = SimpleNamespace(perf_counter=lambda: next(seconds))
+    monkeypatch.setattr("convmat.network.preparing.layouts.time", clock)
+    saved = FusedGroup((0, 1), (), 4, layouts.PRICE / 4.5)
+    turn = Turn()
     assert [turn.has_come(lambda: [saved]) for _ in range(6)] == [False] * 4 + [True] * 2
-    never = Turn(0.0)
+    never = Turn()
     assert not any(never.has_come(list) for _ in range(100))
     looked: list[int] = []
-    once = Turn(1e9)
+    once, saved = Turn(), replace(saved, saved=1e-9)
 
     def look() -> list[FusedGroup]:
         looked.append(1)

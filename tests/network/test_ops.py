@@ -529,7 +529,9 @@ def test_rows_are_gathered_by_indices_of_a_call(kind: Any) -> None:
     """Those below 0 count from the end; one outside is refused, and says which there are."""
     table = normal(9, 5)
     kinds = {"at": onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))}
-    net = convmat.load(model([made_node("Gather", "t at", "y")], {"at": ("n",)}, "y", {"t": table}, kinds=kinds))
+    net = convmat.load(
+        model([made_node("Gather", "t at", "y")], {"at": ("n",)}, "y", {"t": table}, kinds=kinds)
+    )
     for at in ([3, 0, 8], [-9, -1, 4], [-1], []):
         np.testing.assert_array_equal(net(np.array(at, kind)), table[np.array(at, int)])
     for at in ([9], [0, -10]):

@@ -148,9 +148,9 @@ class Prepared:
     ) -> Bound:
         """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it.
 
-        `lasting`: there are none, and what is not packed is read where it lies. Of 8-bit integers: `scale`, `w_zero_point`
-        and the two of `requantise` are one number, or one for each channel of y; `residual_factors` three numbers. See
-        `conv`.
+        `lasting`: there are none, and what is not packed is read where it lies. Of 8-bit integers: `scale`,
+        `w_zero_point` and the two of `requantise` are one number, or one for each channel of y; `residual_factors`
+        three numbers. See `conv`.
         """
         numbers = {
             "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise,

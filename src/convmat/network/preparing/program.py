@@ -8,7 +8,6 @@ Nothing is allocated in a steady state but the outputs. Each call that runs at t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -78,12 +77,11 @@ class Program(OfThisProcess):
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
         self.tasks: list[NodeTask] = []
-        start = time.perf_counter()
         self._prepare(setting.options, body)
         self._idle: list[State] = []
         # Trainers read what layers hand on; tiles share an arena whose size was counted.
         turns = not setting.held and setting.shared is None
-        self._turn = Turn(time.perf_counter() - start) if turns else None
+        self._turn = Turn() if turns else None
 
     def __call__(
         self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None = None
