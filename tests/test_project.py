@@ -243,6 +243,8 @@ LONGER = {
 
 WIDER = {
     ("network/ops/integers.py", "conv_linear"): "the standard's inputs by position",
+    ("network/ops/integers.py", "linear_keywords"): "the standard's inputs by position",
+    ("planner/prepared.py", "__call__"): "public as a Plan that is called",
     ("network/ops/integer_products.py", "_dense_run"): "the standard's inputs by position",
     ("network/ops/integer_products.py", "matmul_linear"): "the standard's inputs by position",
     ("explain/picture/draw.py", "draw"): "public as Plan.draw",

@@ -221,10 +221,8 @@ class Epilogue:
 
     `bias` and `scale` are Views with one column per matrix, `residual` one of the shape of C; each may be absent.
     `zero` is added to whole numbers, after rounding to the nearest (halves to even) and before they are cut to their
-    type. The 8-bit numbers q that come of that may be rounded again, twice, as passes of their own would do it:
-
-        q = saturate(round((q - zero) * factor + offset))              `requantise`: two numbers for each row
-        q = saturate(round(q * by + (residual * with + add)))          the residual of numbers with a scale
+    type. 8-bit numbers q that come of that may be rounded again: by `requantise`, two numbers for each row, to
+    (q - zero) * factor + offset; then with the residual, to q * by + (residual * with + add).
     """
 
     bias: View | None = None

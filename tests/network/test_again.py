@@ -18,7 +18,7 @@ from tests.network.test_quantised import Drawn
 
 Array = npt.NDArray[Any]
 
-APART = [rule for rule in RULES if rule not in ("requantised_in_product", "added_in_product")]
+APART = [rule for rule in RULES if rule not in ("requantise_in_product", "add_in_product")]
 C, P = 32, 23  # 16,928 elements, enough to look for factors; windows of 288
 SHAPE = (1, C, P, P)
 

@@ -380,8 +380,8 @@ def test_every_rule_is_tried() -> None:
         "quantised",
         "in_float",
         "mean_of_bytes",
-        "requantised_in_product",
-        "added_in_product",
+        "requantise_in_product",
+        "add_in_product",
     }  # of 8-bit numbers, in their own files
     assert {case.rule for case in CASES} | elsewhere == set(RULES)
 

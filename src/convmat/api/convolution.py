@@ -229,8 +229,7 @@ def conv_transpose(
     x, w = require_same_dtype("conv_transpose", "x", x, "w", w, bytes_too=True)
     if x.dtype != w.dtype:
         options = options._replace(w_dtype=name_dtype(w.dtype))
-    if bias is not None or residual is not None:
-        bias, residual = read_epilogue("conv_transpose", bias, residual, x.dtype, options)
+    bias, residual = read_epilogue("conv_transpose", bias, residual, x.dtype, options)
     plan = request("conv_transpose", add_batch(x, w), w.shape, name_dtype(x.dtype), options)
     return run_plan("conv_transpose", plan, x, w, bias, residual, out, **numbers)
 

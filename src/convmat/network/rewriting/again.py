@@ -28,7 +28,7 @@ LARGEST_BIAS, MOST_TERMS = 1 << 30, 1 << 14
 """A bias of a QLinearConv, and products of bytes beside it, whose sums int32 surely holds: 2^30 + 2^14 * 2^16."""
 
 
-def requantised_in_product(draft: Draft, node: Node) -> bool:
+def requantise_in_product(draft: Draft, node: Node) -> bool:
     """A pass that makes of each byte of a product another one, by two numbers for each channel."""
     late = _read_late(draft, node)
     if late is None or len(late) != 1:
@@ -58,7 +58,7 @@ def requantised_in_product(draft: Draft, node: Node) -> bool:
     return _put(draft, product, node, FACTOR, kept)
 
 
-def added_in_product(draft: Draft, node: Node) -> bool:
+def add_in_product(draft: Draft, node: Node) -> bool:
     """A pass that adds other bytes to those of a product."""
     late, made = _read_late(draft, node), draft.specs.get(node.outputs[0])
     if late is None or made is None or len(late) != 2 or made.size < LEAST_TESTED:
@@ -131,4 +131,4 @@ def _put(draft: Draft, product: Node, node: Node, at: int, names: list[str]) -> 
     return True
 
 
-__all__ = ["added_in_product", "requantised_in_product"]
+__all__ = ["add_in_product", "requantise_in_product"]

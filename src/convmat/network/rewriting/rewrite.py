@@ -23,7 +23,7 @@
     in_float             products of dequantised numbers whose outputs stay in float32; after it
     steps_in_bytes       an LSTM of numbers and weights in 8 bits counts its states so, too; after it
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
-    requantised_in_product, added_in_product
+    requantise_in_product, add_in_product
                          passes over the bytes of a product        rounded again in its epilogue; after all others
 
 A rule looks back from a node to what it reads, and changes the graph only if nobody else needs what would vanish.
@@ -37,7 +37,7 @@ from collections.abc import Callable, Collection, Mapping
 from ...arguments import entries_of
 from ...errors import NetworkError, format_value
 from ..graph import Graph, Node, Spec
-from .again import added_in_product, requantised_in_product
+from .again import add_in_product, requantise_in_product
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_bias, add_into_epilogue, gelu, swish
@@ -128,8 +128,8 @@ RULES: dict[str, Rule] = {
         mean_of_bytes,
         batch_as_pass,
         join,
-        requantised_in_product,
-        added_in_product,
+        requantise_in_product,
+        add_in_product,
     )
 }
 """In the order in which they are tried at a node."""
@@ -140,5 +140,5 @@ FIRST = (rows_first, quantise_constants, quantised, in_float, steps_in_bytes)
 LAST = (batch_as_pass, join)
 """Rules that are tried once the others have settled."""
 
-BEHIND = (requantised_in_product, added_in_product)
+BEHIND = (requantise_in_product, add_in_product)
 """Rules that are tried once those have: what they take is no pass that another may join."""

@@ -27,7 +27,7 @@ from ...ir.instructions import Type, Value, below, const, f32, fma, i32, i64, sh
 from ...ir.shuffles import widen
 from .pack_w import pack_vectors
 from .pixels import COUNTED
-from .planes import OuterIndex, Plane, Walker, WindowSteps, argument_names, split_range, task
+from .planes import OuterIndex, Plane, RoundingAgain, Walker, WindowSteps, argument_names, split_range, task
 
 MOST_TAPS, MOST_TERMS = 32, 96
 """Taps of a window that are written out, and times the channels of a group."""
@@ -65,9 +65,7 @@ class ChannelsRecipe:
     counted: bool
     zero: bool
     scale: bool
-    requantise: bool
-    out_signed: bool
-    packs: bool
+    again: RoundingAgain
     w_zero: bool
     w_signed: bool
 
@@ -216,11 +214,11 @@ class ChannelsWriter(Walker):
         self.w = plane.w
         kind = i32.x(self.lanes) if r.counted else self.vector
         self._bias = fn.load(plane.bias, kind, mask=self.mask) if r.bias else None
-        scales, zeros = self.beside_bias(plane.bias, "scale"), self.beside_bias(plane.bias, "w zero")
-        self._scale = fn.load(scales, f32.x(self.lanes), mask=self.mask) if r.scale else None
-        again = (self.beside_bias(plane.bias, name) for name in ("factor", "offset")) if r.requantise else ()
-        self._again = [fn.load(each, f32.x(self.lanes), mask=self.mask) for each in again]
+        self._floats = [
+            fn.load(at, f32.x(self.lanes), mask=self.mask) for at in self.float_places(plane.bias)
+        ]
         if r.w_zero:
+            zeros = self.beside_bias(plane.bias, "w zero")
             self._w_zero = sitofp(fn.load(zeros, i32.x(self.lanes), mask=self.mask), to=r.work)
         self._held = [self._weight(plane.w, at) for at in range(r.taps * r.c)] if r.held else []
         at_row = row * r.window.step + self.word("row offset") if rows == 1 and r.rows is not None else None
@@ -230,9 +228,8 @@ class ChannelsWriter(Walker):
             with fn.loop(begin, end - (columns - 1), columns, carried=[begin]) as loop:
                 moved = loop.index * self._y_column
                 at = plane.x + loop.index * x_step
-                self._block(
-                    _OutputBlock(at, plane.y + moved, plane.residual + moved, at_row, None, rows, columns)
-                )
+                y, residual = plane.y + moved, plane.residual + moved
+                self._block(_OutputBlock(at, y, residual, at_row, None, rows, columns))
                 loop.carry(loop.index + columns)
             begin = loop.results[0]
         with fn.loop(0, edges) as loop:
@@ -241,11 +238,8 @@ class ChannelsWriter(Walker):
                 moved = column * self._y_column + under.index * self._y_row
                 at = plane.x + column * x_step + under.index * (self._x_row * r.window.step)
                 at_column = column * r.lane.step + self.word("lane offset")
-                self._block(
-                    _OutputBlock(at, plane.y + moved, plane.residual + moved, at_row, at_column, 1, 1)
-                )
-
-    # ---- one block ------------------------------------------------------------------------------------------
+                y, residual = plane.y + moved, plane.residual + moved
+                self._block(_OutputBlock(at, y, residual, at_row, at_column, 1, 1))
 
     def _block(self, block: _OutputBlock) -> None:
         r = self.r
@@ -256,8 +250,8 @@ class ChannelsWriter(Walker):
             row, column = divmod(at, block.columns)
             move = self._y_row * row + self._y_column * column
             if r.counted:
-                load = partial(self.fn.load, block.residual, r.out.x(self.lanes), move, mask=self.mask)
-                made = self.finish_integers(value, self._bias, self._scale, self._again, load)
+                residual = block.residual, move, self.mask
+                made = self.finish_integers(value, self._bias, self._floats, residual)
             else:
                 made = self.finish(value, self._bias, block.residual, move, self.mask)
             self.fn.store(made, block.y, move, mask=self.mask)

@@ -25,7 +25,7 @@ from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.dots import Unit
 from ...ir.instructions import Type, i8
-from .planes import OuterIndex, WindowSteps, argument_names
+from .planes import OuterIndex, RoundingAgain, WindowSteps, argument_names
 from .quad_reads import QUAD, QuadReads
 from .strided_loads import Reads
 
@@ -81,9 +81,7 @@ class PixelsRecipe:
     counted: bool = False
     zero: bool = False
     scale: bool = False
-    requantise: bool = False
-    out_signed: bool = False
-    packs: bool = False
+    again: RoundingAgain = RoundingAgain()
     w_zero: bool = False
     w_signed: bool = True
     unit: Unit | None = None

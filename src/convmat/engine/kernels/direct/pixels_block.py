@@ -89,14 +89,10 @@ class PixelBlocks(Walker):
         self._starts: list[Value] = [const(self.vector, 0)] * r.m
         if isinstance(self.reads, QuadReads):
             self._begin_sums(plane.w, self.reads)
-        if r.scale:
-            scales = self.beside_bias(plane.bias, "scale")
-            self._scales = [spread(self.fn.load(scales, f32, mi * f32.bytes)) for mi in range(r.m)]
-        self._again: list[list[Value]] = [[] for _ in range(r.m)]
-        for name in ("factor", "offset") if r.requantise else ():
-            place = self.beside_bias(plane.bias, name)
-            for mi, pair in enumerate(self._again):
-                pair.append(spread(self.fn.load(place, f32, mi * f32.bytes)))
+        self._floats: list[list[Value]] = [[] for _ in range(r.m)]
+        for place in self.float_places(plane.bias):
+            for mi, each in enumerate(self._floats):
+                each.append(spread(self.fn.load(place, f32, mi * f32.bytes)))
 
     def _begin_sums(self, w: Value, reads: QuadReads) -> None:
         """What sums of integers begin with: the bias, and less what x counts from times all weights of a row."""
@@ -353,9 +349,7 @@ class PixelBlocks(Walker):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias and self.r.unit is None else None
             if self.r.counted:
-                scale, bytes_ = self._scales[mi] if self.r.scale else None, self.r.out.x(self.lanes)
-                load = partial(self.fn.load, residual, bytes_, at, mask=mask)
-                made = self.finish_integers(value, bias, scale, self._again[mi], load)
+                made = self.finish_integers(value, bias, self._floats[mi], (residual, at, mask))
             else:
                 made = self.finish(value, bias, residual, at, mask)
             if self.r.signs and whole_row is not None:

@@ -26,6 +26,7 @@ from . import channels, pixels
 from .access import Reading, Windows
 from .beside import mask_table, put_beside
 from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS, pack_steps
+from .planes import RoundingAgain
 from .quad_reads import QUAD, multiplies_quads
 from .sharing import share_planes
 
@@ -258,14 +259,19 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         counted=counted,
         zero=known.b.fill != 0,
         scale=product.epilogue.scale is not None,
-        requantise=product.epilogue.requantise is not None,
-        out_signed=product.epilogue.weighed and dtypes.out.name == "int8",
-        packs=product.epilogue.weighed and cpu.arch == "x86_64",
+        again=_round_again(product, dtypes, cpu),
         w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
         unit=unit,
     )
     return put_beside(known, windows, recipe)
+
+
+def _round_again(product: Product, dtypes: Dtypes, cpu: Cpu) -> RoundingAgain:
+    """How bytes are rounded again; one value for all that are not."""
+    epilogue, weighed = product.epilogue, product.epilogue.weighed
+    signed, packs = weighed and dtypes.out.name == "int8", weighed and cpu.arch == "x86_64"
+    return RoundingAgain(epilogue.requantise is not None, signed, packs)
 
 
 def _order_planes(known: Reading, windows: Windows) -> tuple[Index, ...]:
@@ -313,9 +319,7 @@ def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRe
         counted=counted,
         zero=known.b.fill != 0,
         scale=product.epilogue.scale is not None,
-        requantise=product.epilogue.requantise is not None,
-        out_signed=product.epilogue.weighed and dtypes.out.name == "int8",
-        packs=product.epilogue.weighed and cpu.arch == "x86_64",
+        again=_round_again(product, dtypes, cpu),
         w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
     )

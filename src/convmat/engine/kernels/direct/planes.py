@@ -91,6 +91,18 @@ class OuterIndex:
     by: int = 0
 
 
+@dataclass(frozen=True)
+class RoundingAgain:
+    """How bytes of y are rounded again: by numbers of each row; with a residual.
+
+    `signed`: whether those to which a residual is added are; `packs`: whether x86's instructions make them of floats.
+    """
+
+    requantise: bool = False
+    signed: bool = False
+    packs: bool = False
+
+
 class PlaneRecipe(Protocol):
     """What a recipe of either kernel has."""
 
@@ -123,12 +135,12 @@ class PlaneRecipe(Protocol):
         """Whether a residual is added."""
 
     @property
-    def out_signed(self) -> bool:
-        """Whether bytes of y are, to which a residual is added."""
+    def scale(self) -> bool:
+        """Whether sums of integers have one."""
 
     @property
-    def packs(self) -> bool:
-        """Whether x86's instructions make those of floats."""
+    def again(self) -> RoundingAgain:
+        """How bytes are rounded again."""
 
     @property
     def activation(self) -> Activation | None:
@@ -190,6 +202,11 @@ class Walker(ABC):
     def beside_bias(self, bias: Value, name: str) -> Value:
         """Emits where another array of the rows' numbers is, as far into it as an address is into the bias."""
         return bias + (self.word(name) - self.word("bias"))
+
+    def float_places(self, bias: Value) -> list[Value]:
+        """Emits where floats are that each row has: its scale, and what bytes are rounded again by."""
+        again = ("factor", "offset") if self.recipe.again.requantise else ()
+        return [self.beside_bias(bias, name) for name in (("scale", *again) if self.recipe.scale else ())]
 
     def function(self, module: Module, name: str) -> Function:
         """Emits it."""
@@ -283,19 +300,19 @@ class Walker(ABC):
         self,
         value: Value,
         bias: Value | None,
-        scale: Value | None,
-        again: Sequence[Value],
-        residual: Callable[[], Value],
+        floats: Sequence[Value],
+        residual: tuple[Value, Value | int, Value | None],
     ) -> Value:
         """A whole sum, perhaps in float32, after bias, scale and activation, as it is stored: see `pixels.COUNTED`.
 
-        again: the factor and the offset of its row, if bytes are rounded again; `residual` emits the load of that.
+        floats: of its row, as `float_places` has them. residual: its address, offset and mask.
         """
         r, lanes = self.recipe, value.type.lanes
         whole = fptosi(value, to=i32) if value.type.is_float else value
         whole = whole if bias is None else whole + bias
-        if scale is None:
+        if not floats:
             return narrow(activate(whole, r.activation), r.out)
+        scale, *again = floats
         made = activate(sitofp(whole, to=f32) * scale, r.activation)
         if r.out.is_float:
             return made
@@ -310,8 +327,9 @@ class Walker(ABC):
         if not r.residual:
             return found
         place = load(self.fn, self._args, "addition", ptr)
-        addition = Addition.load(self.fn, place, lanes, signed=r.out_signed, x86=r.packs)
-        return addition.line(self.fn, found, residual())
+        addition = Addition.load(self.fn, place, lanes, signed=r.again.signed, x86=r.again.packs)
+        place, at, mask = residual
+        return addition.line(self.fn, found, self.fn.load(place, found.type, at, mask=mask))
 
 
 def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
@@ -363,6 +381,7 @@ __all__ = [
     "OuterIndex",
     "Plane",
     "PlaneRecipe",
+    "RoundingAgain",
     "Walker",
     "WindowSteps",
     "argument_names",

@@ -6,7 +6,7 @@ from ....lazy_dataclass import dataclass
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
-from ..direct.planes import OuterIndex, argument_names
+from ..direct.planes import OuterIndex, RoundingAgain, argument_names
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class PhasesRecipe:
     terms: tuple[OuterIndex, ...] = ()
     checks: int = 0
 
-    out_signed = packs = False
+    scale = False
+    again = RoundingAgain()
 
     @property
     def weights(self) -> str:
