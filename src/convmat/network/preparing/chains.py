@@ -25,15 +25,13 @@ from ..ops.attention import WovenAttention
 from ..ops.depth_first import DepthFirst
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
+from .thread_trial import ThreadTrial, use_threads
 
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""
 
 NOWHERE, APART, MOVED = 1 << 44, 1 << 40, 1 << 12
 """The first address of arrays that stand in for those of a call, bytes from one to the next, and by what they move."""
-
-THREADS = 2
-"""The word of a job that says how many threads may do it."""
 
 Aim = tuple[int, Any, int, int]
 """The place of a value, a job, the word of it that says where the value lies, and bytes that are added to that."""
@@ -43,19 +41,24 @@ Aim = tuple[int, Any, int, int]
 class Chain(OfThisProcess):
     """Jobs for the pool, by the addresses of their blocks; what they need stays alive as long as this.
 
-    `aims`: where in them the arrays of a call are written; those are C-contiguous.
+    `aims`: where in them the arrays of a call are written; those are C-contiguous. `trial`: where it is not known
+    whether one thread is quicker.
     """
 
     addresses: Any
     held: tuple[Any, ...]
     aims: tuple[Aim, ...] = ()
+    trial: ThreadTrial | None = None
 
     def __call__(self, values: Sequence[Value]) -> None:
         """Do them all."""
         for slot, block, word, offset in self.aims:
             array: Any = values[slot]
             block[word] = address(array) + offset
-        thread_pool.launch_all(self.addresses)
+        if self.trial is None or self.trial.over:
+            thread_pool.launch_all(self.addresses)
+        else:
+            self.trial.launch(self.addresses)
 
 
 @dataclass(frozen=True)
@@ -123,26 +126,31 @@ def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator
             continue
         together = list(group)
         blocks = [block for _, some in together if some for block in some.blocks]
-        if _are_one_threads([call for call, _ in together]):
-            for block in blocks:
-                block[THREADS] = 1
+        gain = _gain_by_threads([call for call, _ in together])
+        if gain < 1:
+            use_threads([(block, 1) for block in blocks], alone=True)
+        trial = ThreadTrial(blocks) if 1 <= gain < IN_DOUBT else None
         aims = tuple(aim for _, some in together if some for aim in some.aims)
         addresses = (ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks))
-        yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims)
+        yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims, trial)
 
 
-def _are_one_threads(calls: Sequence[Call]) -> bool:
-    """Whether calls are quicker on one thread: what others spare of a product takes less than to hand it over.
+IN_DOUBT = 16
+"""How many times as long as a hand-over what threads spare takes, at most, where calls say what is quicker.
 
-    Each thread reads of the other's cache what that wrote in the call before.
-    """
+Up to 5 of them were found to be slower than one thread on a virtual machine: what is handed over has to be fetched.
+"""
+
+
+def _gain_by_threads(calls: Sequence[Call]) -> float:
+    """What other threads spare of a product of calls, in times that handing it over takes; infinite where not known."""
     threads, seconds = thread_pool.count(), _mean_seconds(calls)
     if threads == 1 or math.isinf(seconds):
-        return False
+        return math.inf
     try:
-        return seconds * (threads - 1) < handover_seconds(threads) * threads
+        return seconds * (threads - 1) / (handover_seconds(threads) * threads)
     except EngineError:  # nothing is compiled here
-        return False
+        return math.inf
 
 
 def _mean_seconds(calls: Sequence[Call]) -> float:
