@@ -242,9 +242,11 @@ def test_networks_go_deep_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     def refuses(*given: Any) -> Any:
         raise convmat.PlanError("no blocks today")
 
-    monkeypatch.setattr(depth_first, "plan_block", refuses)
-    other = network(shape, layers)
-    for _ in range(4):
-        np.testing.assert_array_equal(other(x), wanted)
-    program = other.program({"x": Spec(x.shape, x.dtype)})
-    assert program.layout is program._by_layers
+    for module, name in ((depth_first, "plan_block"), (programs, "find_groups")):
+        monkeypatch.setattr(module, name, refuses)
+        other = network(shape, layers)
+        for _ in range(4):
+            np.testing.assert_array_equal(other(x), wanted)
+        program = other.program({"x": Spec(x.shape, x.dtype)})
+        assert program.layout is program._by_layers
+        assert program._turn is None

@@ -217,9 +217,12 @@ class Program(OfThisProcess):
         kept = not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES
         if kept and state.layout is self.layout:
             self._idle.append(state)
-        if self._turn is not None and self._turn.has_come(self._find_groups):
-            with suppress(ConvmatError, MemoryError):  # the answer is there, and so are its layers
-                self._go_deep()
+        if self._turn is not None:
+            try:
+                if self._turn.has_come(self._find_groups):
+                    self._go_deep()
+            except (ConvmatError, MemoryError):  # the answer is there, and so are its layers
+                self._turn = None
 
     def go_deep(self) -> None:
         """Compute layers depth first from now on where that is quicker: to the same bits, in less memory."""
