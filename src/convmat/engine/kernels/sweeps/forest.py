@@ -4,13 +4,15 @@
     y[r, e] += weight[v]                                         v over the votes of the leaf, e = target[v]
 
 A node takes 32 bytes: place of its feature in a row and whether NaN passes, its split, and the places of its children.
-Some trees are walked at a time, one step each in turn, for a step waits for one load after the other. Votes are added
-in the order of the trees, in float64.
+Some trees are walked at a time, one step each in turn, for a step waits for one load after the other; every few steps
+it is asked whether all of them are at leaves, for most lie far above the deepest. Rows go down the same trees one after
+the other, whose nodes stay near. Votes are added in the order of the trees, in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import numpy as np
 
@@ -30,10 +32,12 @@ from ...ir.instructions import (
     less,
     less_equal,
     lshr,
+    minimum,
     not_equal,
     or_,
     sext,
     trunc,
+    xor,
     zext,
 )
 from .base import Array, Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
@@ -43,8 +47,14 @@ TESTS: tuple[Callable[[Value, Value], Value], ...] = (
 )  # fmt: skip
 """Tests of a feature against a split, by their numbers."""
 
-TOGETHER = 8
-"""Trees that are walked at a time: their steps wait for each other's loads no longer."""
+TOGETHER = (12, 4, 1)
+"""Trees that are walked at a time, as many as there are: their steps wait for each other's loads no longer."""
+
+ROWS = 16
+"""Rows that walk down the same trees one after the other."""
+
+STEPS = 2
+"""Steps between two looks at whether all are at leaves."""
 
 NODE = 32
 """Bytes of a node."""
@@ -61,23 +71,30 @@ class Forest(SweepRecipe):
 
     def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
         """A line is a row of x, and a column a tree."""
-        with fn.loop(share.first, share.stop) as line:
-            x, y = words["x"] + line.index * words["x row"], words["y"] + line.index * words["y row"]
-            many = words["columns"] - (TOGETHER - 1)
-            with fn.loop(0, many, TOGETHER, carried=[const(i64, 0)]) as some:
-                self._trees(fn, words, x, y, some.index, TOGETHER)
-                some.carry(some.index + TOGETHER)
-            with fn.loop(some.results[0], words["columns"]) as rest:
-                self._trees(fn, words, x, y, rest.index, 1)
+        with fn.loop(share.first, share.stop, ROWS) as block:
+            begin, end = block.index, minimum(block.index + ROWS, share.stop)
+            first: Value = const(i64, 0)
+            for count in TOGETHER:
+                with fn.loop(first, words["columns"] - (count - 1), count, carried=[first]) as some:
+                    with fn.loop(begin, end) as line:
+                        self._trees(fn, words, line.index, some.index, count)
+                    some.carry(some.index + count)
+                (first,) = some.results
 
-    def _trees(
-        self, fn: Function, words: Mapping[str, Value], x: Value, y: Value, tree: Value, count: int
-    ) -> None:
-        """Walk some trees down, and add the votes of their leaves."""
+    def _trees(self, fn: Function, words: Mapping[str, Value], line: Value, tree: Value, count: int) -> None:
+        """Walk a row down some trees, and add the votes of their leaves."""
+        x, y = words["x"] + line * words["x row"], words["y"] + line * words["y row"]
         roots = [fn.load(words["roots"], i64, (tree + number) * 8) for number in range(count)]
-        with fn.loop(0, words["depth"], carried=roots) as walk:
-            walk.carry(*(self._step(fn, x, words["nodes"] + at) for at in walk.carried))
-        for at in walk.results:
+        with fn.loop(0, words["depth"], STEPS, carried=[const(i64, 1), *roots]) as walk:
+            going, *places = walk.carried
+            with fn.if_(not_equal(going, 0), default=walk.carried) as further:
+                before = places
+                for _ in range(STEPS):
+                    before, places = places, [self._step(fn, x, words["nodes"] + at) for at in places]
+                moved = [xor(old, new) for old, new in zip(before, places, strict=True)]
+                further.carry(reduce(or_, moved), *places)
+            walk.carry(*further.results)
+        for at in walk.results[1:]:
             leaf = words["first"] + lshr(at, 5) * 8
             with fn.loop(fn.load(leaf, i64), fn.load(leaf, i64, 8)) as vote:
                 place = y + fn.load(words["targets"], i64, vote.index * 8)
