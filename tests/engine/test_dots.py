@@ -163,18 +163,27 @@ COLUMNS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_a_column_is_the_definitions(name: str, dtype: str) -> None:
-    """With bias and activation, several lines of w at a time and those that are left."""
+    """With bias, residual and activation, several lines of w at a time and those that are left."""
     x_shape, w_shape = COLUMNS[name]
     padding = ((-4, -3),) if name == "cropped" else 0
     rng = np.random.default_rng(1)
     x, w = (rng.integers(-2, 3, shape).astype(dtype) for shape in (x_shape, w_shape))
     bias = rng.integers(-9, 9, w_shape[0]).astype(dtype)
+    before = rng.integers(-9, 9, (1, w_shape[0], *(1,) * (len(w_shape) - 2))).astype(dtype)
     plan = convmat.plan(
-        x_shape, w_shape, dtype=dtype, padding=padding, lowering="dots", bias=True, activation="relu"
+        x_shape,
+        w_shape,
+        dtype=dtype,
+        padding=padding,
+        lowering="dots",
+        bias=True,
+        residual=True,
+        activation="relu",
     )
     kept = x[..., 4:-3] if name == "cropped" else x
     expected = (kept.reshape(1, -1).astype(np.float64) @ w.reshape(len(w), -1).astype(np.float64).T + bias)[0]
-    found = plan(x, w, bias)
+    found = plan(x, w, bias, residual=before)
+    expected += before.reshape(-1)
     np.testing.assert_array_equal(found.reshape(-1), np.maximum(expected, 0).astype(dtype))
 
 

@@ -507,3 +507,18 @@ def test_an_unknown_rule(rules: Any) -> None:
         f"load: there is no rule of that name\n  rewrite = {rules!r}\n"
         f"  True, False, or some of {', '.join(map(repr, RULES))}"
     )
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_bias_goes_beside_a_residual(rows: int) -> None:
+    """As cells spell it: x w + h r + b, whose bias comes last."""
+    w, r, b = normal(20, 40), normal(10, 40, seed=1), normal(40, seed=2)
+    nodes = [
+        node("MatMul", "x w", "p"), node("MatMul", "h r", "q"), node("Add", "p q", "s"), node("Add", "s b", "t"),
+        node("Sigmoid", "t", "y"),
+    ]  # fmt: skip
+    net = convmat.load(model(nodes, {"x": (rows, 20), "h": (rows, 10)}, "y", {"w": w, "r": r, "b": b}))
+    x, h = normal(rows, 20, seed=3), normal(rows, 10, seed=4)
+    np.testing.assert_allclose(net({"x": x, "h": h}), 1 / (1 + np.exp(-(x @ w + h @ r + b))), rtol=1e-5)
+    specs = {"x": Spec((rows, 20), np.dtype(np.float32)), "h": Spec((rows, 10), np.dtype(np.float32))}
+    assert [each.op for each in net.program(specs).graph.nodes] == ["MatMul", "MatMul"]

@@ -18,8 +18,8 @@ def add_bias(draft: Draft, node: Node) -> bool:
     if node.op not in ("Add", "Sum") or len(node.inputs) != 2:
         return False
     for mine, other in (node.inputs, node.inputs[::-1]):
-        product, row = constant_dense(draft, mine, plain=True), draft.constant(other)
-        if product is None or row is None or product.op != "MatMul" or len(product.inputs) > 2:
+        product, row = constant_dense(draft, mine, plain=True, residual=True), draft.constant(other)
+        if product is None or row is None or product.op != "MatMul" or any(product.inputs[2:3]):
             continue
         y = draft.specs[mine]
         if (
@@ -30,7 +30,8 @@ def add_bias(draft: Draft, node: Node) -> bool:
         ):
             continue
         bias = other if row.ndim == 1 else draft.keep(row.reshape(-1), other)
-        draft.replace([product, node], replace(product, inputs=(*product.inputs, bias), outputs=node.outputs))
+        inputs = (*product.inputs[:2], bias, *product.inputs[3:])
+        draft.replace([product, node], replace(product, inputs=inputs, outputs=node.outputs))
         return True
     return False
 

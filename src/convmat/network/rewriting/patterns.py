@@ -31,12 +31,17 @@ def constant_convolution(draft: Draft, name: str, *, plain: bool = False) -> Nod
     return conv
 
 
-def constant_dense(draft: Draft, name: str, *, plain: bool = False) -> Node | None:
-    """The Gemm or MatMul that writes a value, if it is a product with constants; `plain` as above."""
+def constant_dense(draft: Draft, name: str, *, plain: bool = False, residual: bool = False) -> Node | None:
+    """The Gemm or MatMul that writes a value, if it is a product with constants; `plain` as above.
+
+    `residual`: with one, perhaps.
+    """
     dense = draft.writer(name, "Gemm", "MatMul")
     if dense is None or name not in draft.specs or any(n and n not in draft.specs for n in dense.inputs):
         return None
-    if plain and (not draft.has_one_reader(name) or len(dense.inputs) > 3 or dense.get("activation")):
+    if plain and (not draft.has_one_reader(name) or dense.get("activation")):
+        return None
+    if plain and len(dense.inputs) > 3 and not residual:
         return None
     return dense if dense_product(dense, [draft.specs[n] if n else None for n in dense.inputs]) else None
 

@@ -26,6 +26,7 @@ from ...ir.instructions import (
     i64,
     less_equal,
     minimum,
+    or_,
     ptr,
     select,
     splat,
@@ -195,17 +196,27 @@ class TapsWriter:
             _finish(fn, r, sums[number : number + r.vectors], bias, at)
 
 
+SHORT, AHEAD = 4096, 1024
+"""Bytes of lines that are short; how far ahead the same line is asked for where they are not."""
+
+
 def _write_lines(recipe: DotsRecipe, module: Module, count: int) -> Function:
     """The function for `count` lines of w with the line that x is, read once for all of them."""
     r, item = recipe, recipe.array.bytes
-    fn = module.function(f"lines_{count}", {"x": ptr, "w": ptr, "y": ptr, "bias": ptr, "args": ptr})
-    x, w, y, bias, args = fn.arguments
+    fn = module.function(
+        f"lines_{count}", {"x": ptr, "w": ptr, "y": ptr, "bias": ptr, "added": ptr, "args": ptr}
+    )
+    x, w, y, bias, added, args = fn.arguments
     length, part, apart, step = (r.arguments().load(fn, args, n) for n in ("length", "part", "w o", "y o"))
     lines = [w + apart * number for number in range(count)]
     zeros: list[Value | float] = [const(r.work.x(r.lanes), 0.0)] * (count * r.vectors)
+    # Short lines are over before the hardware sees streams in them: then those of the next turn are asked for.
+    ahead = select(below(apart, SHORT), apart * count, AHEAD)
 
     def add(at: Value, sums: list[Value], left: Value | None) -> list[Value]:
         """The sums and a chunk's terms; `left`: so many elements there are."""
+        for line in lines if left is None else ():
+            fn.prefetch(line + at, ahead)
         masks = [None if left is None else prefix_mask(r.lanes, left - v * r.lanes) for v in range(r.vectors)]
         given, *several = (
             [
@@ -230,17 +241,21 @@ def _write_lines(recipe: DotsRecipe, module: Module, count: int) -> Function:
         rest.carry(*add(whole * item, parts.results, length - whole))
     for number in range(count):
         sums = rest.results[number * r.vectors : (number + 1) * r.vectors]
-        _finish(fn, r, sums, bias + number * r.work.bytes, y + step * number)
+        _finish(fn, r, sums, bias + number * r.work.bytes, y + step * number, added + step * number)
     return fn
 
 
-def _finish(fn: Function, r: DotsRecipe, vectors: list[Value], bias: Value, y: Value) -> None:
-    """Stores a sum: all of its strands made one, by halves, then bias and activation."""
+def _finish(
+    fn: Function, r: DotsRecipe, vectors: list[Value], bias: Value, y: Value, residual: Value | None = None
+) -> None:
+    """Stores a sum: all of its strands made one, by halves, then bias, residual and activation."""
     while len(vectors) > 1:
         half = len(vectors) // 2
         vectors = [a + b for a, b in zip(vectors[:half], vectors[half:], strict=True)]
     total = reduce_lanes(vectors[0], lambda a, b: a + b)
     total = total + fn.load(bias, r.work) if r.bias else total
+    if r.residual and residual is not None:
+        total = total + widen(fn.load(residual, r.out), r.work)
     if r.activation is not None:
         total = extract(activate(splat(total, lanes=r.lanes), r.activation), lane=0)
     fn.store(narrow(total, r.out), y)
@@ -261,20 +276,20 @@ def module(recipe: DotsRecipe, attributes: str, fused: bool) -> Module:
         above = udiv(number, word("count b"))
         group = udiv(above, word("count o"))
         places = {"g": group, "o": above - group * word("count o"), "b": number - above * word("count b")}
-        x, w, y = (
+        x, w, y, residual = (
             sum(
-                (places[name] * word(f"{array} {name}") for name in indices if name in places),
-                arguments.load(fn, args, array, ptr),
+                (places[name] * word(f"{array} {name}") for name in OFFSETS[array] if name in places),
+                arguments.load(fn, args, at, ptr),
             )
-            for array, indices in OFFSETS.items()
+            for array, at in (*((name, name) for name in OFFSETS), ("y", "residual"))
         )
-        return x, w, y, arguments.load(fn, args, "bias", ptr) + above * recipe.work.bytes
+        return x, w, y, arguments.load(fn, args, "bias", ptr) + above * recipe.work.bytes, residual
 
     first = index * word("per")
     end = minimum(first + word("per"), word("count"))
     if recipe.column:
-        # Several lines at a time are of one group: where groups are no multiple of so many, each is taken alone.
-        whole = equal(urem(word("count o"), LINES), 0)
+        # Several lines at a time are of one group: where several are no multiple of so many, each is taken alone.
+        whole = or_(equal(urem(word("count o"), LINES), 0), equal(word("count o"), word("count")))
         for count, stop in ((LINES, select(whole, end, first)), (1, end)):
             lines = _write_lines(recipe, made, count)
             with fn.loop(first, stop - (count - 1), count, carried=[first]) as loop:
@@ -285,7 +300,7 @@ def module(recipe: DotsRecipe, attributes: str, fused: bool) -> Module:
     blocks = recipe.blocks()
     taps = {size: TapsWriter(recipe, made, *size).fn for size in sorted({block[2:] for block in blocks})}
     with fn.loop(first, end) as loop:
-        x, w, y, bias = pair(loop.index)
+        x, w, y, bias, _ = pair(loop.index)
         for top, left, down, across in blocks:
             fn.call(
                 taps[down, across].address, x, w, y + word("y row") * top + word("y column") * left, bias,

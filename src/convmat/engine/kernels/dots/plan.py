@@ -35,8 +35,6 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         return f"sums products of real numbers, got {dtypes.array.name}"
     if len(c.batch) != 1 or len(c.rows) != 1 or len(b.rows) > 3 or not product.flops:
         return "takes products with elements, one index each of groups, rows and channels"
-    if product.epilogue.residual is not None:
-        return "adds no residual to its sums"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
         return "reads x forwards"
     item = dtypes.array.itemsize
@@ -45,6 +43,9 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
     column = _is_line(b, x, w, item)
     if not column and (w[lane] != item or x[lane] != columns.step * item):
         return "reads both arrays along their last pixel axis, one element after the other"
+    residual = product.epilogue.residual is not None
+    if residual and not column:
+        return "adds no residual to its sums"
     rows, _ = _window(b, -2)
     if max(rows.step * 8 + rows.reach, columns.step) > FARTHEST:
         return f"walks over lines up to {FARTHEST} apart"
@@ -54,7 +55,7 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         out=TYPES[dtypes.out.name], lanes=min(cpu.lanes(dtypes.work.itemsize), strands),
         registers=cpu.vector_registers, signs=cpu.vector_bytes < 64,
         bias=product.epilogue.bias is not None, activation=product.epilogue.activation,
-        column=column,
+        column=column, residual=residual,
     )  # fmt: skip
     return distance_refusal(b) or DotsPlan(product, dtypes, shapes, threads, recipe)
 

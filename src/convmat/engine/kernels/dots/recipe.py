@@ -27,9 +27,9 @@ class DotsRecipe:
     """All that is constant in the kernel.
 
     `rows`, `columns`: how the positions of w lie on the axes of x (step), and the outputs (taps, dilation). `strands`:
-    in so many parts a sum runs along w's lines. `signs`: masks have no registers of their own. `bias`, `activation`:
-    what becomes of a sum before it is stored. `column`: all of x is one line, which
-    every line of w meets once.
+    in so many parts a sum runs along w's lines. `signs`: masks have no registers of their own. `bias`, `activation`,
+    `residual`: what becomes of a sum before it is stored. `column`: all of x is one line, which every line of w meets
+    once.
     """
 
     rows: WindowSteps
@@ -43,7 +43,8 @@ class DotsRecipe:
     signs: bool
     bias: bool
     activation: Activation | None
-    column: bool = False
+    column: bool
+    residual: bool
 
     @property
     def vectors(self) -> int:
