@@ -215,15 +215,15 @@ def _write_lines(recipe: DotsRecipe, module: Module, count: int) -> Function:
 
     def add(at: Value, sums: list[Value], left: Value | None) -> list[Value]:
         """The sums and a chunk's terms; `left`: so many elements there are."""
-        for line in lines if left is None else ():
-            fn.prefetch(line + at, ahead)
+        for each in lines if left is None else ():
+            fn.prefetch(each + at, ahead)
         masks = [None if left is None else prefix_mask(r.lanes, left - v * r.lanes) for v in range(r.vectors)]
         given, *several = (
             [
-                widen(fn.load(line + at, r.array.x(r.lanes), v * r.lanes * item, mask=mask), r.work)
+                widen(fn.load(each + at, r.array.x(r.lanes), v * r.lanes * item, mask=mask), r.work)
                 for v, mask in enumerate(masks)
             ]
-            for line in (x, *lines)
+            for each in (x, *lines)
         )
         made = []
         for number, old in enumerate(sums):
