@@ -250,3 +250,22 @@ def test_networks_go_deep_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None
         program = other.program({"x": Spec(x.shape, x.dtype)})
         assert program.layout is program._by_layers
         assert program._turn is None
+
+
+def test_layers_behind_what_is_made_at_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run one by one: where that lies is not known before; others go deep."""
+    w = {f"w{i}": normal(8, 8, 1, 1, seed=i) for i in range(4)} | {"axis": np.array(3)}
+    nodes = [
+        node("Conv", "x w0", "a"),
+        node("Conv", "a w1", "b"),
+        node("CumSum", "b axis", "c"),
+        node("Conv", "c w2", "d"),
+        node("Conv", "d w3", "y"),
+    ]
+    net = convmat.load(model(nodes, {"x": (1, 8, 12, 16)}, "y", w), exact=True)
+    x = normal(1, 8, 12, 16)
+    wanted = net(x)
+    program = deepened(net, x, 5, monkeypatch)
+    assert [length for length, _ in program.layout.groups.values()] == [2]
+    assert program.layout.absent == ("a",)
+    np.testing.assert_array_equal(net(x), wanted)

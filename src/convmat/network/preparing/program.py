@@ -239,15 +239,19 @@ class Program(OfThisProcess):
             lambda node, plan: self._step(node, replace(options, plan=plan)),
             options.record,
         )
-        placed = self._place((*self._woven, *woven))
-        absent = take_out(placed, self.graph, [*woven])
-        layout = ProgramLayout(placed.allotment(), self._groups_of(self._woven | woven), absent)
-        state, lost = self.state(layout), {self._slot[name] for name in absent}
-        if woven and not any(
-            lost.intersection(each.writes) for each in state.work if isinstance(each, NodeTask)
-        ):
-            self.layout = layout
-            self._idle[:] = [state]
+        while woven:
+            placed = self._place((*self._woven, *woven))
+            absent = take_out(placed, self.graph, [*woven])
+            layout = ProgramLayout(placed.allotment(), self._groups_of(self._woven | woven), absent)
+            state, nodes = self.state(layout), self.graph.nodes
+            single = {id(task.node) for task in state.work if isinstance(task, NodeTask)}
+            apart = {group for group in woven if any(id(nodes[at]) in single for at in group)}
+            if not apart:
+                self.layout = layout
+                self._idle[:] = [state]
+                return
+            # They read what lies elsewhere in each call, made by a step before them.
+            woven = {group: each for group, each in woven.items() if group not in apart}
 
     def _find_groups(self) -> list[FusedGroup]:
         """The layers that gain by being computed depth first."""
