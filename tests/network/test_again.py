@@ -173,3 +173,40 @@ def test_networks_are_saved_and_tiled(tmp_path: Path) -> None:
     net.save(tmp_path / "net")
     np.testing.assert_array_equal(np.asarray(convmat.load(tmp_path / "net", trust=True)(x)), wanted)
     np.testing.assert_array_equal(net.tiled(x, tile=12), wanted)
+
+
+def truth(x: Array, grain: tuple[float, int], w: Array, scales: Array, out: tuple[float, int]) -> Array:
+    """A quantised convolution with windows of one pixel, in float64."""
+    wide = (x.astype(float) - grain[1]) * np.float64(np.float32(grain[0]))
+    sums = np.einsum("oc,bchw->bohw", w[..., 0, 0] * np.float32(scales).astype(float)[:, None], wide)
+    return np.asarray(np.clip(np.rint(sums / np.float64(np.float32(out[0]))) + out[1], 0, 255))
+
+
+def test_summaries_say_which_numbers_may_be_a_step_apart() -> None:
+    """Beside the graph's meaning in float64: products by a step, their means too, what moves or looks up not at all."""
+    d, rng = Block(), np.random.default_rng(11)
+    d.conv(d.given())
+    convolved = d.nodes[-2].output[0]
+    w, scales = rng.integers(-127, 128, (C, C, 1, 1)).astype(np.int8), rng.uniform(0.002, 0.01, C)
+    net = convmat.load(d.model({"x": SHAPE}, convolved))
+    x = np.random.default_rng(2).integers(0, 256, SHAPE).astype(np.uint8)
+    wanted = truth(x, (0.0513, 121), w, scales, (0.11, 117))
+    apart = np.abs(np.asarray(net(x)) - wanted)
+    assert apart.max() <= 1
+    assert np.mean(apart) < 0.01
+    assert [layer.steps for layer in net.summary().layers] == [1]
+    d = Block()
+    mean = d.steps(d.node("GlobalAveragePool", d.given()), 0.0213, 117)
+    net = convmat.load(d.finish(mean))
+    wide = ((x.astype(float) - 121) * np.float64(np.float32(0.0513))).mean((2, 3), keepdims=True)
+    wanted = np.clip(np.rint(wide / np.float64(np.float32(0.0213))) + 117, 0, 255)
+    assert np.abs(np.asarray(net(x)) - wanted).max() <= 1
+    assert [layer.steps for layer in net.summary().layers] == [1]
+    d = Block()
+    y = d.node("MaxPool", d.given(), kernel_shape=[3, 3])
+    net = convmat.load(d.finish(d.steps(y, 0.0377, 90)))
+    best = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3)).max((4, 5))
+    exact = (best.astype(float) - 121) * np.float64(np.float32(0.0513)) / np.float64(np.float32(0.0377))
+    np.testing.assert_array_equal(net(x), np.clip(np.rint(exact) + 90, 0, 255))
+    assert {layer.steps for layer in net.summary().layers if layer.steps is not None} == {0}
+    assert ", 0 may be one step apart" in str(net.summary())

@@ -19,7 +19,8 @@ from ..ops.einsum import equation_of
 from ..ops.fallback import REFERENCE
 from ..ops.floated import Floated
 from ..ops.half import plan_behind
-from ..ops.integers import AGAIN, INTEGER_GEMM, WITH_WINDOWS
+from ..ops.integer_means import INTEGER_MEAN
+from ..ops.integers import AGAIN, INTEGER_GEMM, OF_FLOATS, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
 from ..ops.tree_walks import Walked
@@ -54,6 +55,11 @@ class LayerReport:
     """Bytes that the whole unrolled input would take, for convolutions."""
     moved: int = 0
     """Bytes of its inputs and outputs, as far as their shapes are known."""
+    steps: int | None = None
+    """Steps of its scale by which its 8-bit numbers may differ from those of the graph's own nodes, from equal inputs.
+
+    0: by none, to the last bit; None where it makes no 8-bit numbers.
+    """
 
     @property
     def product_text(self) -> str:
@@ -77,6 +83,7 @@ class LayerReport:
             "predicted_seconds": self.seconds,
             "unrolled_bytes": self.unrolled,
             "moved_bytes": self.moved,
+            "steps_apart": self.steps,
         }
 
 
@@ -150,7 +157,19 @@ def _layer(program: Program, node: Node, task: NodeTask | None, counted: set[str
         seconds=plan.chosen.cost.seconds if plan and plan.chosen.cost else None,
         unrolled=g.bytes(program.specs[node.inputs[0]].dtype.itemsize)["unrolled"] if g else 0,
         moved=sum(program.specs[n].bytes for n in (*node.inputs, *node.outputs) if n in program.specs),
+        steps=_steps_apart(program, node),
     )
+
+
+def _steps_apart(program: Program, node: Node) -> int | None:
+    """See `LayerReport.steps`: sums of integers differ from sums of float32, which round, by a step at most.
+
+    What rounds such numbers again does so as the graph's own nodes do, from equal numbers.
+    """
+    known = [program.specs[name] for name in node.outputs if name in program.specs]
+    if not any(spec.dtype in (np.uint8, np.int8) for spec in known):
+        return None
+    return int(bool(node.get(OF_FLOATS)) or node.op == INTEGER_MEAN)
 
 
 def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str, str]:

@@ -103,6 +103,12 @@ class Summary:
         if self.shares:
             parts = [f"{engine} {_percent(share)}" for engine, share in self.shares.items()]
             lines.append(f"of the whole network's predicted time: {', '.join(parts)}")
+        counts = [sum(each.steps == n for each in self.layers) for n in (0, 1)]
+        if any(counts):
+            same, apart = counts
+            lines.append(
+                f"8-bit numbers: {same} nodes make those of the graph's own, {apart} may be one step apart"
+            )
         lines += [f"receptive field: {each}" for each in self.fields if each.axes]
         if self.slow:
             slow = [f"{each.op} {each.name!r}" for each in self.slow]

@@ -16,6 +16,7 @@ from ...engine import MOST_SUMMED
 from ..graph import Node
 from ..ops.base import OWN
 from ..ops.integer_means import INTEGER_MEAN
+from ..ops.integers import OF_FLOATS
 from ..ops.pooling import LEAST, pad_windows, pooling_windows
 from ..ops.reductions import reduced_axes
 from .draft import Draft
@@ -54,6 +55,7 @@ def mean_of_bytes(draft: Draft, node: Node) -> bool:
     attributes = {
         "group": channels, "kernel_shape": weights.shape[2:], "strides": tuple(w.s for w in along),
         "dilations": tuple(w.d for w in along), "pads": (*(lo for lo, _ in pads), *(max(hi, 0) for _, hi in pads)),
+        OF_FLOATS: 1,
     }  # fmt: skip
     q, grain = found
     inputs = (q, grain.scale, grain.zero, w, scale, zero, y.scale, y.zero)
