@@ -8,6 +8,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 
 import convmat
@@ -322,3 +323,31 @@ def test_texts_of_numbers_and_back() -> None:
     assert said(node("Cast", 19, to=99), x).endswith(
         "its attribute 'to' is no element type\n  number 99; 1 to 28 are known"
     )
+
+
+@pytest.mark.parametrize(("axis", "block"), [(1, 0), (-1, 0), (2, 0), (2, 8), (-1, 16), (1, 7)])
+@pytest.mark.parametrize("name", ["uint8", "int8", "uint16"])
+def test_scales_of_an_axis_are_one_pass(name: str, axis: int, block: int) -> None:
+    """To numbers and back, of the formula's bits; the last of the blocks is not full in one case, which NumPy takes."""
+    shape, (low, high), rng = (2, 12, 24, 48), INTEGERS[name], np.random.default_rng(block)
+    grains = [-(-n // block) if a == axis % 4 else n for a, n in enumerate(shape)] if block else [shape[axis]]
+    scale = rng.uniform(0.01, 0.1, grains).astype(np.float32)
+    zero = rng.integers(low, high + 1, grains).astype(name)
+    x = (rng.standard_normal(shape) * 0.04 * (high - low) + 0.5).astype(np.float32)
+    wide = {"axis": axis, **({"block_size": block} if block else {})}
+    spread = scale.reshape(-1, *(1,) * (3 - axis % 4)) if not block else scale
+    zeros = zero.astype(np.float32).reshape(spread.shape)
+    if block:
+        take = (slice(None),) * (axis % 4) + (slice(shape[axis]),)
+        spread, zeros = (np.repeat(each, block, axis)[take] for each in (spread, zeros))
+    for op, given, wanted in (
+        ("QuantizeLinear", x, np.clip(np.rint(x / spread) + zeros, low, high)),
+        ("DequantizeLinear", np.arange(x.size).reshape(shape).astype(name), None),
+    ):
+        if wanted is None:
+            wanted = (given.astype(np.float32) - zeros) * spread
+        kind = onnx.helper.np_dtype_to_tensor_dtype(given.dtype)
+        nodes = [made_node(op, "x s z", "y", **wide)]
+        net = convmat.load(model(nodes, {"x": shape}, "y", {"s": scale, "z": zero}, opset=21, dtype=kind))
+        np.testing.assert_array_equal(net(given), wanted)
+        assert [layer.engine for layer in net.summary().layers] == ["numpy" if block == 7 else "jit"]

@@ -41,6 +41,7 @@ from .integer_means import INTEGER_MEAN, mean_factors
 from .moving import COPIES
 from .planned import Moved, Multiplied, Swept
 from .pointwise import describe_pass, expression
+from .quantised_sweeps import sweep_by_axis
 from .reductions import ONE_AXIS, reduced_axes
 from .resize import find_repeats, find_weights
 from .weighing import BYTES, find_factors
@@ -392,6 +393,7 @@ KINDS: dict[str, Kind] = {
     "GroupNormalization": _image_norm,
     "LayerNormalization": _layer_norm,
     "RMSNormalization": _layer_norm,
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), sweep_by_axis),
     "Resize": _resize,
     "Upsample": _resize,
 }

@@ -29,7 +29,7 @@ def broadcast_scales(node: Node, values: Array, shape: Shape) -> Array:
     """Scales or zero points so that they broadcast over x of this shape."""
     if values.size == 1:
         return values.reshape(())
-    axis, block = axis_of(node, node.get("axis", 1), len(shape)), node.get("block_size", 0)
+    axis, block = axis_and_block(node, len(shape))
     if not block:
         return values.reshape(*(-1 if a == axis else 1 for a in range(len(shape))))
     return np.repeat(values, block, axis)[(slice(None),) * axis + (slice(shape[axis]),)]
@@ -58,7 +58,7 @@ def refuse_grain(node: Node, specs: Specs) -> None:
         raise node.error(
             f"its scale {scale} is not one number\n  more are for operator sets from {PER_AXIS} on"
         )
-    axis, block = axis_of(node, node.get("axis", 1), x.rank), node.get("block_size", 0)
+    axis, block = axis_and_block(node, x.rank)
     if block < 0 or (block and node.version < BLOCKED):
         raise node.error(
             f"its block_size is {block}\n  0, or a block's extent from operator set {BLOCKED} on"
@@ -72,6 +72,11 @@ def refuse_grain(node: Node, specs: Specs) -> None:
 
 
 # -- to integers -------------------------------------------------------------------------------------------------------
+
+
+def axis_and_block(node: Node, rank: int) -> tuple[int, int]:
+    """The axis that has several scales, and of how many of its indices each is one; 0: of a single one."""
+    return axis_of(node, node.get("axis", 1), rank), node.get("block_size", 0)
 
 
 def _quantise_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
