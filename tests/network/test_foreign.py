@@ -234,6 +234,70 @@ def test_products_by_range() -> None:
     np.testing.assert_allclose(found, near @ real(W, SCALES, 0) + np.arange(5), rtol=1e-4, atol=1e-4)
 
 
+def few_bits(bits: int, *, k: int = 40, n: int = 6, zeros: bool = True) -> tuple[dict[str, Array], Array]:
+    """Weights in blocks of 16 as MatMulNBits has them, and in float64: (k, n)."""
+    blocks, per = -(-k // 16), 8 // bits
+    q = RANDOM.integers(0, 1 << bits, (n, blocks, 16))
+    less = RANDOM.integers(0, 1 << bits, (n, blocks)) if zeros else np.full((n, blocks), 1 << bits >> 1)
+    scales = RANDOM.uniform(0.1, 0.2, (n, blocks)).astype(np.float32)
+
+    def pack(numbers: Array) -> Array:
+        filled = np.zeros((*numbers.shape[:-1], -(-numbers.shape[-1] // per) * per), np.int64)
+        filled[..., : numbers.shape[-1]] = numbers
+        parts = filled.reshape(*filled.shape[:-1], -1, per) << np.arange(0, 8, bits)
+        return np.asarray(parts.sum(-1).astype(np.uint8))
+
+    known = {"w": pack(q), "s": scales.ravel()} | ({"z": pack(less).ravel()} if zeros else {})
+    whole = (q - less[..., None]) * scales.astype(np.float64)[..., None]
+    return known, whole.reshape(n, -1)[:, :k].T
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_weights_of_few_bits(bits: int, zeros: bool) -> None:
+    x = RANDOM.standard_normal((2, 3, 40)).astype(np.float32)
+    known, whole = few_bits(bits, zeros=zeros)
+    names = "x w s" + " z" * zeros + " -" * (not zeros) + " - b"
+    about: dict[str, Any] = {"K": 40, "N": 6, "block_size": 16}
+    known["b"] = np.arange(6, dtype=np.float32)
+    found = convmat.load(model("MatMulNBits", {"x": x}, known, names, bits=bits, **about))(x)
+    np.testing.assert_allclose(found, x @ whole + np.arange(6), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_of_few_bits_as_onnxruntime_has_them(bits: int) -> None:
+    x = RANDOM.standard_normal((3, 64)).astype(np.float32)
+    known, _ = few_bits(bits, k=64, n=16)
+    made = model("MatMulNBits", {"x": x}, known, "x w s z", K=64, N=16, block_size=16, bits=bits)
+    np.testing.assert_allclose(convmat.load(made)(x), by_onnxruntime(made, {"x": x})[0], rtol=1e-3, atol=1e-3)
+
+
+def test_weights_of_few_bits_that_are_not_read() -> None:
+    known, _ = few_bits(4)
+    x = np.ones((1, 40), np.float32)
+
+    def said(names: str = "x w s z", given: dict[str, Array] | None = None, **about: Any) -> str:
+        words: dict[str, Any] = {"K": 40, "N": 6, "block_size": 16, "bits": 4, **about}
+        inputs = {"x": x, **(given or {})}
+        with pytest.raises(NetworkError) as error:
+            convmat.load(
+                model(
+                    "MatMulNBits", inputs, {n: v for n, v in known.items() if n not in inputs}, names, **words
+                )
+            )
+        return str(error.value).split("'MatMulNBits'", 1)[1]
+
+    assert (
+        said(bits=3)
+        == " has bits = 3, block_size = 16, K = 40, N = 6\n  2, 4 or 8 bits, blocks of whole bytes"
+    )
+    assert said(N=5) == " has 144 weights of uint8\n  120 uint8 are needed"
+    assert said(given={"w": known["w"]}) == (
+        " has weights, scales or zero points that are computed, or a g_idx\n  constants are read, in their order"
+    )
+
+
 @pytest.mark.outside
 @pytest.mark.parametrize("op", ["QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"])
 def test_products_as_onnxruntime_has_them(op: str) -> None:

@@ -10,6 +10,7 @@
     DynamicQuantizeLSTM
                        LSTM of dequantised weights, which lie transposed, and of x quantised by its range;
                        rewriting makes one of it whose states are quantised, too
+    MatMulNBits        MatMul by dequantised numbers of 2, 4 or 8 bits, which a constant has side by side
     QuantizeLinear, DequantizeLinear
                        the standard's
 
@@ -222,15 +223,59 @@ def _recurrent_weights(s: Spelt, at: int, scale: int) -> str:
     return s("Transpose", s("Mul", numbers, s("Reshape", s.input(scale), where)), perm=(0, 2, 1))
 
 
-def _same(op: str) -> Callable[[Spelt], object]:
-    return lambda s: s(op, *s.inputs, out=s.outputs[0], **s.attributes)
+def _few_bits(s: Spelt) -> str | None:
+    """A product by rows of blocks, each with a scale: why it is none where it is not."""
+    bits, block, k, n = (s.attributes.get(name, 4) for name in ("bits", "block_size", "K", "N"))
+    if bits not in (2, 4, 8) or min(block, k, n) < 1 or block * bits % 8:
+        return f" has bits = {bits}, block_size = {block}, K = {k}, N = {n}\n  2, 4 or 8 bits, blocks of whole bytes"
+    q, scales, zeros = (s.known.get(s.input(at)) for at in (1, 2, 3))
+    if q is None or scales is None or (s.input(3) and zeros is None) or s.input(4):
+        return " has weights, scales or zero points that are computed, or a g_idx\n  constants are read, in their order"
+    blocks, half = -(-k // block), 1 << bits >> 1
+    sizes = {"weights": (q, n * blocks * block * bits // 8), "scales": (scales, n * blocks)}
+    if zeros is not None:
+        sizes["zero points"] = (zeros, n * -(-blocks * bits // 8))
+    for what, (array, size) in sizes.items():
+        if array.size != size or (what != "scales" and array.dtype != np.uint8):
+            kind = "of the type of x" if what == "scales" else "uint8"
+            return f" has {array.size} {what} of {array.dtype}\n  {size} {kind} are needed"
+    numbers = _unpack(q.reshape(n * blocks, -1), bits) - half
+    less = np.zeros(n * blocks) if zeros is None else _unpack(zeros.reshape(n, -1), bits)[:, :blocks] - half
+    grain = (s.keep(scales.reshape(-1).astype(np.float32)), s.keep(less.reshape(-1).astype(np.int8)))
+    rows = s("DequantizeLinear", s.keep(numbers.astype(np.int8)), *grain, axis=0)
+    w = s("Transpose", s("Reshape", rows, s.keep(np.array([n, blocks * block]))), perm=(1, 0))
+    w = s("Slice", w, s.keep(np.array([0])), s.keep(np.array([k])), s.keep(np.array([0])))
+    if scales.dtype == np.float16:
+        w = s("Cast", w, to=10)
+    made = ("MatMul", s.input(0), w)
+    if s.input(5):
+        s("Add", s(*made), s.input(5), out=s.outputs[0])
+    else:
+        s(*made, out=s.outputs[0])
+    return None
+
+
+def _unpack(q: Array, bits: int) -> Array:
+    """Bytes as the numbers that lie in them, the first in the lowest bits: (rows, columns) -> (rows, more)."""
+    parts = [q >> shift & (1 << bits) - 1 for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(len(q), -1).astype(np.int16)
+
+
+def _same(op: str) -> Callable[[Spelt], None]:
+    def spell(s: Spelt) -> None:
+        s(op, *s.inputs, out=s.outputs[0], **s.attributes)
+
+    return spell
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """One operator: how many inputs and outputs it may have, its attributes with their types, and what it becomes."""
+    """One operator: how many inputs and outputs it may have, its attributes with their types, and what it becomes.
 
-    spell: Callable[[Spelt], object]
+    `spell` gives a sentence where a node cannot be spelt out.
+    """
+
+    spell: Callable[[Spelt], str | None]
     inputs: tuple[int, int]
     attributes: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[int, int] = (1, 1)
@@ -258,6 +303,9 @@ FOREIGN: dict[str, Foreign] = {
     "QGemm": Foreign(_gemm, (6, 9), {"alpha": "FLOAT", "transA": "INT", "transB": "INT"}),
     "MatMulIntegerToFloat": Foreign(_integer_to_float, (4, 7)),
     "DynamicQuantizeMatMul": Foreign(_dynamic_matmul, (3, 5)),
+    "MatMulNBits": Foreign(
+        _few_bits, (3, 6), dict.fromkeys(("K", "N", "accuracy_level", "bits", "block_size"), "INT"),
+    ),
     "DynamicQuantizeLSTM": Foreign(
         _lstm, (12, 12),
         {"activation_alpha": "FLOATS", "activation_beta": "FLOATS", "activations": "STRINGS", "clip": "FLOAT",

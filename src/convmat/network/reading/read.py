@@ -342,7 +342,9 @@ class ModelReader(Values):
         attributes = {each.name: self.attribute(each, what) for each in proto.attribute}
         name, version = proto.name or next(filter(None, proto.output), ""), max(versions[""], foreign.OLDEST)
         made = foreign.Spelt(name, tuple(proto.input), tuple(proto.output), attributes, version, constants)
-        foreign.FOREIGN[proto.op_type].spell(made)
+        wrong = foreign.FOREIGN[proto.op_type].spell(made)
+        if wrong is not None:
+            raise self.error(f"{what}{wrong}")
         return made
 
     def signature(self, proto: Any, what: str, versions: dict[str, int]) -> frozenset[str]:
