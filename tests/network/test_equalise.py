@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 import convmat
@@ -63,3 +65,20 @@ def test_factors_are_bounded() -> None:
     found = factors_of(np.array([0, 1e-9, 1, 4], np.float32))
     np.testing.assert_array_equal(found, [1, LEAST, 0.25, 1])
     np.testing.assert_array_equal(factors_of(np.zeros(3, np.float32)), 1)
+
+
+def test_a_network_whose_output_has_no_shape_is_quantised_and_written(tmp_path: Path) -> None:
+    """As Paddle's exporter leaves it out where onnx cannot tell how many axes there are."""
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node("Conv", "x w1", "a"), node("Reshape", "a n", "y")], "free",
+        [value("x", 1, (1, 3, 9, 9)), value("n", 7, ("axes",))], [value("y", 1, None)],
+        [onnx.numpy_helper.from_array(W1, "w1")],
+    )  # fmt: skip
+    given = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 12)], ir_version=8)
+    inputs = {"x": EXAMPLES[0][:1], "n": np.array([6, -1])}
+    found = convmat.quantize(given, [inputs], keep_quicker=False, seconds=0)
+    found.network.to_onnx(tmp_path / "small.onnx")
+    again = convmat.load(tmp_path / "small.onnx")(inputs)
+    assert again.shape == (6, 81)
+    np.testing.assert_array_equal(again, found.network(inputs))

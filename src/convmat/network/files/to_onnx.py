@@ -42,11 +42,24 @@ def to_model(graph: Graph) -> Any:
     )
     try:
         made = onnx.shape_inference.infer_shapes(made)  # which fills in what is not declared of the outputs
-        onnx.checker.check_model(made)
+        _check(onnx, made)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         said = " ".join(str(error).split())[:300]
         raise NetworkError(f"to_onnx: onnx refuses the model\n  {said}") from error
     return made
+
+
+def _check(onnx: Any, model: Any) -> None:
+    """Let onnx check the model, whose outputs may have shapes that nobody knows: Paddle's exporter leaves them out."""
+    unknown = [each.type.tensor_type for each in model.graph.output if each.type.HasField("tensor_type")]
+    unknown = [each for each in unknown if each.elem_type and not each.HasField("shape")]
+    for each in unknown:
+        each.shape.SetInParent()  # onnx wants a shape, if only one that says nothing
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        for each in unknown:
+            each.ClearField("shape")
 
 
 def write(path: str | os.PathLike[str], graph: Graph) -> None:
