@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +103,8 @@ def cannot_write(call: str, path: str | os.PathLike[str], error: OSError) -> Pla
       No space left on device
       make room on the disk, or give a path on another
     """
+    import tempfile  # which imports a dozen modules, for a sentence that is seldom said
+
     target = Path(path)
     missing = next((each for each in target.parents if each.exists()), Path())
     elsewhere = Path(tempfile.gettempdir(), target.name or "out")

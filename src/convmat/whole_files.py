@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +19,7 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
     Whatever stops the writing, Ctrl-C included, leaves `path` as it was and nothing beside it. Raises PlanError with
     the path where it cannot be written.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with replace_when_whole(f"{folder}/a.txt", "save") as part:
     ...         _ = part.write_text("whole")
@@ -32,7 +31,11 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
         raise cannot_write(call, target, IsADirectoryError(errno.EISDIR, "it is a folder"))
     fed = _is_no_file(target)
     name = f".{target.name}.{os.urandom(4).hex()}.part"
-    part = Path(tempfile.gettempdir(), name) if fed else target.with_name(name)
+    part = target.with_name(name)
+    if fed:
+        import tempfile
+
+        part = Path(tempfile.gettempdir(), name)
     try:
         try:
             part.touch(exist_ok=False)
@@ -43,6 +46,8 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             if fed:
+                import shutil
+
                 with part.open("rb") as source, target.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
             else:
@@ -57,6 +62,7 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
 def require_writable(path: str | os.PathLike[str], call: str) -> None:
     """Require that a file could be written there, which stays as it is. Raises PlanError as writing would.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     require_writable(f"{folder}/a.txt", "save")
     ...     os.listdir(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +82,8 @@ def find_values(graph: Graph, names: Sequence[str]) -> list[str]:
     nodes = {node.name: node.outputs[0] for node in graph.nodes if node.name and node.outputs}
     for name in names:
         if name not in values and name not in nodes:
+            import difflib  # for a sentence that is seldom said
+
             near = difflib.get_close_matches(str(name), sorted(values | set(nodes)), 5, 0)
             raise NetworkError(
                 f"call: there is no value or node of that name\n  outputs = {format_value(name)}\n"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any, overload
 
@@ -130,5 +129,7 @@ class Presentable:
 
     def _repr_html_(self) -> str:
         """A notebook's cell shows the page in a frame; without a presenter, the text."""
+        from html import escape
+
         made: str = _find[0]().notebook(self) if _find else f"<pre>{escape(str(self))}</pre>"
         return made

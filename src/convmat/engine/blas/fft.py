@@ -19,7 +19,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import numpy as np
@@ -275,6 +274,8 @@ class Transformed:
         if self.lanes == 1:
             share(0)
             return
+        from concurrent.futures import ThreadPoolExecutor  # 5 ms, which few programs need
+
         with ThreadPoolExecutor(self.lanes - 1) as others:
             # In the caller's context: NumPy's allocator is part of it.
             waiting = [others.submit(copy_context().run, share, lane) for lane in range(1, self.lanes)]

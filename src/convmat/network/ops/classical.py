@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -268,6 +267,8 @@ def transform_scores(node: Node, scores: Array, way: str = "") -> Array:
         made: Array = grown / np.where(total == 0, 1.0, total)
         return made
     if way == "PROBIT":
+        from statistics import NormalDist
+
         normal = NormalDist()
         inverse = np.vectorize(lambda p: normal.inv_cdf(p) if 0 < p < 1 else _beyond(p), otypes=[np.float64])
         return np.asarray(inverse(scores))
