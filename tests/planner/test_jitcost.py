@@ -9,10 +9,12 @@ import pytest
 
 import convmat
 from convmat.engine import JitProgram, Peaks, host
+from convmat.geometry import Geometry
 from convmat.lowering import find_lowering
 from convmat.planner import nominal
 from convmat.planner.candidates import make_program
 from convmat.planner.jitcost import WEIGHTS_SHARE, jit_cost
+from convmat.problem import Problem
 from convmat.product import Packing
 
 pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
@@ -119,3 +121,19 @@ def test_transposed_patches_cost_less_than_elements_by_themselves() -> None:
     """A patch as wide as a vector is transposed; of a narrower one each element is read."""
     wide, narrow = (panel_cost((1, 3, 224, 224), (64, 3, 16, f), stride=16) for f in (16, 15))
     assert wide < narrow
+
+
+def test_phases_wait_for_what_all_of_them_read() -> None:
+    """Four products of one pixel's taps each go through all of x; those of groups and images have parts of it."""
+    rows = host().l2 // (24 * 160 * 4) + 1
+    y = (1, 1, 2 * rows, 320)
+    transposed = Problem.of(Geometry.of(y, (24, 1, 2, 2), stride=2), threads=1).grad_input()
+    grouped = Problem.of(Geometry.of((4, 24, rows, 160), (24, 6, 1, 1), groups=4), threads=1)
+    rate, taken = 1e6, []
+    peaks = Peaks(1, lambda name: rate if name in ("l3_bandwidth", "memory_bandwidth") else 1e15)
+    for problem in (transposed, grouped):
+        program = make_program(problem, find_lowering("pointwise"), Packing.PANEL, "jit")
+        assert isinstance(program, JitProgram)
+        taken.append(jit_cost(problem, program, 0, peaks).seconds * rate / (24 * rows * 160 * 4))
+    assert taken[0] >= 4
+    assert 4 <= taken[1] < 12  # x of four images, and y, written and read

@@ -7,7 +7,7 @@ The peak and the bandwidths are this machine's measured ones; a vector packed or
 unit, read off kernels whose other costs vanish. Transforms wait for x and y, and for half of what their weights take.
 Other products wait for x where it comes from beyond a core's second cache, from many channels at once: where each
 output has a channel of its own, planes are read from start to end, which the hardware sees coming. Rows of A in blocks
-read x again for each.
+read x again for each, and so do phases of y that run one after the other.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     if effort.waits and not step.reads_in_place:
         waited += far + near * WEIGHTS_WAITED
     elif problem.geometry.C > problem.geometry.G and bandwidth < peaks.l2_bandwidth:
-        waited += math.prod(step.shapes["x"]) * step.dtypes.array.itemsize / bandwidth
+        waited += effort.passes * math.prod(step.shapes["x"]) * step.dtypes.array.itemsize / bandwidth
     taken = max(busy + waited, near, far)
     return taken + (effort.tasks * TASK + effort.planes * PLANE) / peaks.fma_flops
 

@@ -22,6 +22,7 @@ class Effort:
     and for A; `fused_packed`: the same, by a tile that reads them anyway. `stored`: vectors of C finished and written,
     or kept and read again between parts. `touched`: bytes of x, w and y that are read or written at least once.
     `reread`: bytes of A that come from beyond a core's second cache; `again`: of x that were read before.
+    `passes`: how often x is gone through, by matrices that have it in common.
     `planes`: of y that a kernel walks over one by one. `apart`: elements of x from one lane of a packed vector to the
     next; taps that are transposed in squares count as `EVERY`, whose loads and shuffles are as many.
     `waits`: whether what is touched is waited for; otherwise other panels are multiplied while one is packed.
@@ -38,6 +39,7 @@ class Effort:
     again: int = 0
     planes: int = 0
     apart: int = 1
+    passes: int = 1
 
 
 __all__ = ["EVERY", "FUSED_PACK", "PACK", "TASK_FMAS", "Effort"]

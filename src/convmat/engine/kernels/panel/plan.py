@@ -258,7 +258,16 @@ class PanelPlan(KernelPlan):
             reread=a_bytes,
             tasks=self.tasks,
             apart=EVERY if r.walk.square else r.walk.coefficient,
+            passes=1 if sums else self._count_passes(),
         )
+
+    def _count_passes(self) -> int:
+        """How often x is gone through: by phases, say, which reach the same part of it."""
+        r, words = self.recipe, self.words
+        indices = r.walk.run + r.walk.taps
+        reached = sum((words[f"extent {name}"] - 1) * words[f"step {name}"] for name in indices)
+        shared = (name for name in r.outer if abs(words[f"x {name}"]) < reached)
+        return math.prod(words[f"count {name}"] for name in shared)
 
     def __getstate__(self) -> dict[str, Any]:
         """What it is made of; addresses are made anew."""
