@@ -137,3 +137,15 @@ def test_phases_wait_for_what_all_of_them_read() -> None:
         taken.append(jit_cost(problem, program, 0, peaks).seconds * rate / (24 * rows * 160 * 4))
     assert taken[0] >= 4
     assert 4 <= taken[1] < 12  # x of four images, and y, written and read
+
+
+def test_elements_that_are_gathered_are_counted() -> None:
+    """Lines of two outputs three apart, which windows leave: each is read by itself, and not so those two apart."""
+    counted = []
+    for stride in (2, 3):
+        width = 3 + stride
+        g = Geometry.of((1, 4, 8, width), (6, 4, 3, 3), stride=(1, stride), padding=(1, 0))
+        program = make_program(Problem.of(g, threads=1), find_lowering("im2col"), Packing.NOTHING, "jit")
+        assert isinstance(program, JitProgram)
+        counted.append(program.efforts[0].fma)
+    assert counted[1] > 1.3 * counted[0]

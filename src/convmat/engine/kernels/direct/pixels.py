@@ -27,7 +27,7 @@ from ...ir.dots import Unit
 from ...ir.instructions import Type, i8
 from .planes import OuterIndex, RoundingAgain, WindowSteps, argument_names
 from .quad_reads import QUAD, QuadReads
-from .strided_loads import Reads
+from .strided_loads import EVERY, Reads
 
 MOST_UNROLLED = 16
 """Taps along the lane axis that are written out one by one; of more, there is a loop."""
@@ -176,6 +176,18 @@ class PixelsRecipe:
         """How far behind a whole chunk's first element the kernel reads without looking."""
         reads = self.reads(self.lanes)
         return reads.behind(self.distances) + (self.lane.reach - self.distances[-1])
+
+    def count_gathered(self, columns: int, whole: int) -> float:
+        """Elements of x that a tap's vector is put together from one by one, on average; `whole`: chunks inside x.
+
+        Where they are far apart, or under masks: without registers for these each lane is asked for, otherwise those
+        that a line of so many `columns` has.
+        """
+        if self.lane.step <= 2:
+            return 0.0
+        chunks = -(-columns // self.lanes)
+        inside = whole if self.lane.step <= EVERY else 0
+        return (self.lanes if self.signs else columns / chunks) * (1 - min(max(inside, 0) / chunks, 1.0))
 
     @property
     def weights(self) -> str:

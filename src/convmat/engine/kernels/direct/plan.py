@@ -184,20 +184,21 @@ class DirectPlan(KernelPlan):
     def effort(self) -> Effort:
         """What one call makes the machine do: every tap of every vector of pixels or channels."""
         p, r = self.product, self.recipe
-        blocks = 1
+        blocks, gathered = 1, 0.0
         if isinstance(r, channels.ChannelsRecipe):
             vectors = p.n * -(-p.batch // r.lanes)
         else:
             blocks = p.m // r.m
             columns = p.c.cols[-1].extent
             line: float = -(-columns // r.lanes)
+            gathered = r.count_gathered(columns, self.words["last chunk"] - self.words["first chunk"])
             if r.beside:
                 line = self.words["rows"] / self.words["y rows"]
             elif self.words["narrow"]:
                 line = -(-columns // (r.lanes // 2)) / 2 * _narrow_cost(r, self._splits)
             vectors = round(p.batch * (p.n // max(columns, 1)) * line)
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
-        rows = max(p.m, LEAST_ROWS)
+        rows = max(p.m, LEAST_ROWS) + gathered
         terms = r.taps if isinstance(r, pixels.PixelsRecipe) and r.unit else p.k
         flops = round(2 * r.lanes * vectors * terms * rows)
         again = (blocks - 1) * math.prod(self.shapes["x"]) * self.dtypes.array.itemsize
