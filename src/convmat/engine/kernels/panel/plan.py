@@ -34,7 +34,7 @@ from .k_parts import (
 from .partition import Overheads, Portions, partition
 from .recipe import Form, PanelRecipe
 from .run_shares import PANEL_BYTES, RunShares
-from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform
+from .steps import contiguous_from, extents_in_line, in_memory_order, innermost_step, is_uniform
 from .tiling import panel_recipe
 from .walk import distance_refusal
 
@@ -120,21 +120,6 @@ def _refuses_rows(product: Product, shapes: Shapes) -> str | None:
     return f"writes rows evenly apart or in one kind of block, got {' x '.join(str(i.extent) for i in rows)}"
 
 
-def _in_line(run: tuple[str, ...], steps: dict[str, int], extents: dict[str, int]) -> dict[str, int]:
-    """The extents of a run whose lines follow each other without a gap, taken as one line.
-
-    >>> _in_line(("b", "p0", "p1"), {"b": 1000, "p0": 40, "p1": 4}, {"b": 2, "p0": 5, "p1": 10})
-    {'p1': 50, 'p0': 1, 'b': 2}
-    """
-    lane, joined = run[-1], True
-    found = {lane: extents[lane]}
-    for name in reversed(run[:-1]):
-        joined = joined and steps[name] == found[lane] * steps[lane]
-        found[name] = 1 if joined else extents[name]
-        found[lane] *= extents[name] if joined else 1
-    return found
-
-
 class PanelPlan(KernelPlan):
     """One product, its recipe, and the words of its block; holds no arrays but tables of its own."""
 
@@ -184,7 +169,7 @@ class PanelPlan(KernelPlan):
             self.words["ahead"] = step_of_pieces(b, x)
             x = dict(zip(r.walk.taps + r.walk.run, contiguous_strides(shapes["x"], item), strict=True))
             extents |= dict(zip(x, r.windows.count_reached(extents), strict=True))
-        along = extents if r.walk.checks else _in_line(r.walk.run, x, extents)
+        along = extents if r.walk.checks else extents_in_line(r.walk.run, x, extents)
         for name in r.walk.run + r.walk.taps:
             self.words |= {f"step {name}": x[name], f"extent {name}": along.get(name, extents[name])}
         for name in r.places:

@@ -49,6 +49,21 @@ def innermost_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
     return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
 
 
+def extents_in_line(run: tuple[str, ...], steps: dict[str, int], extents: dict[str, int]) -> dict[str, int]:
+    """The extents of a run whose lines follow each other without a gap, taken as one line.
+
+    >>> extents_in_line(("b", "p0", "p1"), {"b": 1000, "p0": 40, "p1": 4}, {"b": 2, "p0": 5, "p1": 10})
+    {'p1': 50, 'p0': 1, 'b': 2}
+    """
+    lane, joined = run[-1], True
+    found = {lane: extents[lane]}
+    for name in reversed(run[:-1]):
+        joined = joined and steps[name] == found[lane] * steps[lane]
+        found[name] = 1 if joined else extents[name]
+        found[lane] *= extents[name] if joined else 1
+    return found
+
+
 @dataclass(frozen=True)
 class Scattered:
     """How k lies in an A whose rows are no lines: it has so many `indices`, of which the last in memory make a `run`.
@@ -77,6 +92,7 @@ __all__ = [
     "LONGEST_RUN",
     "Scattered",
     "contiguous_from",
+    "extents_in_line",
     "in_memory_order",
     "index_names",
     "innermost_step",
