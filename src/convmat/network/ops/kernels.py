@@ -350,10 +350,10 @@ def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         if found is not None:
             return found
     along = find_weights(node, specs)
-    if along is None or x.dtype != np.float32:
+    if along is None:
         return None
     plane = (x.shape[-2] if x.rank > 1 else 1, x.shape[-1])
-    made = resample(math.prod(x.shape[:-2]), plane, *along, threads)
+    made = resample(math.prod(x.shape[:-2]), plane, *along, threads, x.dtype.name)
     if isinstance(made, str):
         return None
     plan, tables = made

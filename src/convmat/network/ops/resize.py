@@ -55,6 +55,12 @@ class ResizeTaps:
     outside: Array
 
 
+def takes_means(node: Node) -> bool:
+    """Whether a node's results are weighted means of elements: what is added to all of them is added to those, too."""
+    smooth = node.op in ("Resize", "Upsample") and node.get("mode", "nearest") != "nearest"
+    return smooth and not node.domain and node.get("coordinate_transformation_mode") != "tf_crop_and_resize"
+
+
 # -- attributes and inputs ---------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from ..ops.half import plan_behind
 from ..ops.integer_means import INTEGER_MEAN
 from ..ops.integers import AGAIN, INTEGER_GEMM, OF_FLOATS, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
+from ..ops.resize import takes_means
 from ..ops.rolled import Rolled
 from ..ops.tree_walks import Walked
 from ..preparing.program import Program
@@ -169,7 +170,7 @@ def _steps_apart(program: Program, node: Node) -> int | None:
     known = [program.specs[name] for name in node.outputs if name in program.specs]
     if not any(spec.dtype in (np.uint8, np.int8) for spec in known):
         return None
-    return int(bool(node.get(OF_FLOATS)) or node.op == INTEGER_MEAN)
+    return int(bool(node.get(OF_FLOATS)) or node.op == INTEGER_MEAN or takes_means(node))
 
 
 def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str, str]:

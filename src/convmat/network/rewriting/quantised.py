@@ -4,11 +4,12 @@
     the same of Gemm and MatMul by a constant matrix            a product of the same kind
     the same, not quantised                                     sums of integers, scaled once in float32
     a node that only moves or compares elements                 on the 8-bit elements, if both scales are one
+    Resize by weights whose sum is 1                            the same, rounded once
     elements of several scales joined and quantised             each counted anew, then joined
 
 This comes before anything is computed of constants: weights stay as small as they are in the file. A product by
-integers differs from the graph's own meaning, whose float32 sums round, by one step of the scale at most; what only
-moves elements not at all.
+integers, or a mean of them, differs from the graph's own meaning, whose float32 sums round, by one step of the scale at
+most; what only moves elements not at all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..ops.convolution import INTEGER_TRANSPOSE
 from ..ops.integers import INTEGER_CONV, INTEGER_GEMM, OF_FLOATS
 from ..ops.pointwise import ELEMENTWISE, expression
 from ..ops.quantise import quantise
+from ..ops.resize import takes_means
 from .draft import Draft
 from .fusing import activation_of
 from .tables import read_constant
@@ -119,7 +121,7 @@ def _only_moves(draft: Draft, node: Node) -> bool:
     mover, made = draft.writer(node.inputs[0]), find_grain(draft, node)
     if mover is None or made is None or not made.one or not draft.has_one_reader(node.inputs[0]):
         return False
-    if not moves(mover):
+    if not moves(mover) and not takes_means(mover):
         return False
     inputs, several = list(mover.inputs), mover.op == "Concat"
     found = [find_dequantised(draft, name) for name in (inputs if several else inputs[:1])]
