@@ -11,7 +11,7 @@ import pytest
 import convmat
 from convmat.network.graph import specs_of
 from convmat.network.ops.byte_recurrent import INTEGER_LSTM
-from convmat.network.ops.rolled import Rolled
+from convmat.network.ops.rolled import Rolled, RolledToTheEnd
 from tests.network.test_foreign import Array, by_onnxruntime, model, some
 
 RANDOM = np.random.default_rng(5)
@@ -29,9 +29,12 @@ def sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def definition(x: Array, known: dict[str, Array], directions: int, clip: float = np.inf) -> list[Array]:
-    """Y, Y_h, Y_c: x quantised as a whole, each state by itself."""
+def definition(
+    x: Array, known: dict[str, Array], directions: int, clip: float = np.inf, lengths: Any = None
+) -> list[Array]:
+    """Y, Y_h, Y_c: x quantised as a whole, each state by itself; a sequence beyond its end is 0."""
     (T, B, _), H = x.shape, known["r"].shape[1]
+    ends = np.reshape(np.full(B, T) if lengths is None else lengths, (B, 1))
     w, r = (
         (known[n].astype(float) - known[f"{n}z"].reshape(directions, 1, -1)) * known[f"{n}s"].reshape(directions, 1, -1)
         for n in "wr"
@@ -45,17 +48,18 @@ def definition(x: Array, known: dict[str, Array], directions: int, clip: float =
             near = np.stack([q * s for q, s, _ in map(by_range, h)])
             sums = whole[t] * scale @ w[d] + near @ r[d] + b[d].reshape(2, -1).sum(0)
             i, o, f, n = np.split(np.clip(sums, -clip, clip), 4, axis=1)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(n)
-            h = sigmoid(o) * np.tanh(c)
-            y[t, d] = h
-        last[:, d] = h, c
+            c = np.where(t < ends, sigmoid(f) * c + sigmoid(i) * np.tanh(n), c)
+            h = np.where(t < ends, sigmoid(o) * np.tanh(c), h)
+            y[t, d] = np.where(t < ends, h, 0)
+        last[:, d] = np.where(ends > 0, (h, c), 0)
     return [y, *last]
 
 
 def network(
-    H: int, directions: int, kind: str = "int8", *, each: bool = False, everything: bool = False, T: int = 5, B: int = 2
+    H: int, directions: int, kind: str = "int8", *, each: bool = False, everything: bool = False, T: int = 5,
+    B: int = 2, lengths: Any = None, told: bool = False,
 ) -> tuple[bytes, dict[str, Array], dict[str, Array]]:  # fmt: skip
-    """A model, its input, its constants."""
+    """A model, its input, its constants; `told`: lengths are an input, too."""
     x = RANDOM.standard_normal((T, B, 6)).astype(np.float32)
     shape = (directions, 4 * H) if each else (directions,)
     known: dict[str, Any] = {}
@@ -74,7 +78,11 @@ def network(
     }
     if everything:
         attributes["clip"] = 2.0
-    return model("DynamicQuantizeLSTM", {"x": x}, known, names, "y yh yc", **attributes), {"x": x}, known
+    inputs = {"x": x}
+    if lengths is not None:
+        names = " ".join("len" if at == 4 else name for at, name in enumerate(names.split()))
+        (inputs if told else known)["len"] = np.array(lengths, np.int32)
+    return model("DynamicQuantizeLSTM", inputs, known, names, "y yh yc", **attributes), inputs, known
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -98,6 +106,20 @@ def test_steps_in_bytes(H: int, B: int, about: dict[str, Any], threads: int) -> 
     for name, wanted in zip(found, definition(inputs["x"], known, 2, clip), strict=True):
         np.testing.assert_allclose(found[name], wanted, atol=2 * step)
         assert np.mean(np.abs(found[name] - wanted)) < 2e-4
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("lengths", [(5, 3, 0), (5, 5, 5)])
+def test_sequences_end(lengths: tuple[int, ...], told: bool) -> None:
+    """By kernels where none ends early, whoever says so."""
+    made, inputs, known = network(37, 2, everything=True, B=3, lengths=lengths, told=told)
+    net = convmat.load(made)
+    found = net(inputs)
+    (task,) = [each for each in net.program(specs_of(inputs)).tasks if each.node.op == INTEGER_LSTM]
+    whole = lengths == (5, 5, 5)
+    assert isinstance(task.run, RolledToTheEnd if told else Rolled) == (told or whole)
+    for name, wanted in zip(found, definition(inputs["x"], known, 2, 2.0, lengths), strict=True):
+        np.testing.assert_allclose(found[name], wanted, atol=0.02)
 
 
 def test_bits_do_not_depend_on_threads() -> None:

@@ -25,8 +25,8 @@ from .integer_products import bind_rows
 from .options import Options
 from .planned import Followed, Planned
 from .quantise import quantise_by_range
-from .recurrent import INPUTS, step_by_step, wire
-from .rolled import ByteWeights, roll_cell
+from .recurrent import INPUTS, roll_whole_sequences, step_by_step, wire
+from .rolled import ByteWeights, Rolled, Wiring, roll_cell
 
 INTEGER_LSTM = "IntegerLstm"
 """The operator's name."""
@@ -52,11 +52,11 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def byte_recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
     lstm, floats = _as_floats(node, specs)
-    wiring, functions = wire(lstm, floats)
+    plain, functions = wire(lstm, floats)
+    wiring = replace(plain, names=(*plain.names, *NUMBERS))
     e, at = wiring.e, len(INPUTS)
     values = [input_at(node, specs, i).value for i in (1, 2, *range(at + 2, at + 6))]
     w, r, w_scale, w_zero, r_scale, r_zero = map(np.asarray, values)
-    names = (*wiring.names, *NUMBERS)
     known = {name: spec for name, spec in zip(INPUTS, specs, strict=False) if spec is not None}
     rows = (e.D, e.G * e.H)
 
@@ -65,20 +65,24 @@ def byte_recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Op
         return _scaled_rows(node, x, w.reshape(-1, e.I), w_scale, w_zero, bias, options)
 
     weights = ByteWeights(r, r_scale.reshape(rows), r_zero.reshape(rows), product, ("X", *NUMBERS[:2]))
-    rolled = roll_cell(lstm, known, replace(wiring, names=names), functions, options, weights)
-    if rolled is not None:
-        return rolled
-    products = [_by_range(*each) for each in zip(weights.r, weights.scale, weights.zero, strict=True)]
-    plain = step_by_step(lstm, wiring, functions, products)
-    whole = _numbers(w.reshape(-1, e.I), w_scale, w_zero).reshape(w.shape)
 
-    def step(*arrays: Array) -> None:
-        inputs = dict(zip(names, arrays, strict=False))
-        scale, zero = inputs["x_scale"].reshape(()), inputs["x_zero"].reshape(())
-        inputs |= {"X": (inputs["X"].astype(np.float32) - np.float32(zero)) * scale, "W": whole}
-        plain(*(inputs[name] for name in wiring.names), *arrays[len(names) :])
+    def roll(told: Wiring) -> Rolled | None:
+        return roll_cell(lstm, known, told, functions, options, weights)
 
-    return step
+    def alone() -> Step:
+        products = [_by_range(*each) for each in zip(weights.r, weights.scale, weights.zero, strict=True)]
+        steps = step_by_step(lstm, plain, functions, products)
+        whole = _numbers(w.reshape(-1, e.I), w_scale, w_zero).reshape(w.shape)
+
+        def step(*arrays: Array) -> None:
+            inputs = dict(zip(wiring.names, arrays, strict=False))
+            scale, zero = inputs["x_scale"].reshape(()), inputs["x_zero"].reshape(())
+            inputs |= {"X": (inputs["X"].astype(np.float32) - np.float32(zero)) * scale, "W": whole}
+            steps(*(inputs[name] for name in plain.names), *arrays[len(wiring.names) :])
+
+        return step
+
+    return roll_whole_sequences(known.get("sequence_lens"), wiring, roll, alone)
 
 
 def _numbers(q: Array, scale: Array, zero: Array) -> Array:

@@ -21,7 +21,7 @@ from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, step_operator
 from .cells import CellWeights, Gated, LongShort, Named, RecurrentCell, Simple, State, functions_of
 from .options import Options
-from .rolled import Extents, RolledToTheEnd, Wiring, roll_cell
+from .rolled import Extents, Rolled, RolledToTheEnd, Wiring, roll_cell
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -79,15 +79,28 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
     """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
     wiring, functions = wire(node, specs)
     inputs = {INPUTS[at]: spec for at, spec in enumerate(specs) if spec is not None}
-    alone = step_by_step(node, wiring, functions)
-    lengths = inputs.get("sequence_lens")
+
+    def roll(told: Wiring) -> Rolled | None:
+        return roll_cell(node, inputs, told, functions, options)
+
+    return roll_whole_sequences(
+        inputs.get("sequence_lens"), wiring, roll, lambda: step_by_step(node, wiring, functions)
+    )
+
+
+def roll_whole_sequences(
+    lengths: Spec | None, wiring: Wiring, roll: Callable[[Wiring], Rolled | None], alone: Callable[[], Step]
+) -> Step:
+    """The step that `roll` makes, which knows nothing of lengths, where no sequence ends early; else that of `alone`.
+
+    Lengths that a call brings are looked at there: `roll` then gets a wiring without them.
+    """
     if lengths is None or lengths.value is not None:
         ends = lengths is not None and bool(np.any(lengths.value != wiring.e.T))
-        return (None if ends else roll_cell(node, inputs, wiring, functions, options)) or alone
+        return (None if ends else roll(wiring)) or alone()
     at = wiring.names.index("sequence_lens")
-    told = replace(wiring, names=(*wiring.names[:at], *wiring.names[at + 1 :]))
-    rolled = roll_cell(node, inputs, told, functions, options)
-    return alone if rolled is None else RolledToTheEnd(rolled, at, wiring.e.T, alone)
+    rolled = roll(replace(wiring, names=(*wiring.names[:at], *wiring.names[at + 1 :])))
+    return alone() if rolled is None else RolledToTheEnd(rolled, at, wiring.e.T, alone())
 
 
 def wire(node: Node, specs: Specs) -> tuple[Wiring, list[list[Named]]]:
