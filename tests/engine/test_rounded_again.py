@@ -133,12 +133,14 @@ ADDED: dict[str, Any] = BYTES | {"residual": RESIDUAL, "residual_factors": (1.0,
 
 
 @pytest.mark.parametrize(("words", "said", "fix"), [
-    (AGAIN | {"out_dtype": None}, "numbers of 8 bits are made of sums by a scale", AGAIN),
+    (AGAIN | {"out_dtype": None}, r"made of sums by a scale\n.*, scale = True, requantise = True\n", AGAIN),
     (BYTES | {"requantise": 0.5}, "requantise is not understood", AGAIN),
     (BYTES | {"requantise": (np.nan, 3.0)}, "requantise is not understood", AGAIN),
     (BYTES | {"requantise": (np.ones(3), 3.0)}, "neither one number nor one for each", AGAIN),
-    (ADDED | {"residual": None}, "made without factors of a residual, called with them", ADDED),
-    (ADDED | {"residual_factors": None}, "made with factors of a residual, called without them", ADDED),
+    (ADDED | {"residual": None}, r"called with them\n.*\n  give a residual with them, ", ADDED),
+    (ADDED | {"residual": None}, "or omit them$", BYTES),
+    (ADDED | {"residual_factors": None}, r"called without them\n.*\n  give three numbers, ", ADDED),
+    (ADDED | {"residual_factors": None}, "or omit the residual$", BYTES),
     (ADDED | {"residual_factors": (1.0, 2.0**30, 0.0)}, "residual_factors is not understood", ADDED),
     (ADDED | {"residual_factors": (1.0, np.ones(2), 0.0)}, "must be three numbers", ADDED),
     (ADDED | {"residual": RESIDUAL.view(np.int8)}, "another element type than the result", ADDED),
@@ -149,6 +151,15 @@ def test_what_does_not_fit_is_refused_with_a_fix(
     with pytest.raises((GeometryError, PlanError), match=said):
         convmat.conv(X, W, **words)
     assert convmat.conv(X, W, **fix).dtype == np.uint8
+
+
+@pytest.mark.parametrize("given", [{}, {"residual": np.ones((1, 2, 3, 3), np.float32)}])
+def test_floats_have_no_factors_of_a_residual(given: dict[str, Any]) -> None:
+    x, w = X.astype(np.float32), W.astype(np.float32)
+    for call, weights in ((convmat.conv, w), (convmat.conv_transpose, w.swapaxes(0, 1))):
+        with pytest.raises(PlanError, match="omit them: a residual of floats is added"):
+            call(x, weights, residual_factors=(1.0, 0.5, 0.0), **given)
+        assert call(x, weights, **given).dtype == np.float32
 
 
 def test_what_is_rounded_again_costs_more() -> None:

@@ -63,9 +63,11 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
     for name in ("x_zero_point", "y_zero_point"):
         _require_one(call, name, words[name])
     if (out in LIMITS or o.y_zero_point or o.requantise) and not (o.scale and out in LIMITS):
+        scaled = f"scale = {format_value(o.scale)}"
+        scaled += f", requantise = {format_value(o.requantise)}" * bool(o.requantise)
         raise PlanError(
             f"{call}: numbers of 8 bits are made of sums by a scale\n"
-            f"  out_dtype = {out}, y_zero_point = {format_value(o.y_zero_point)}, scale = {format_value(o.scale)}\n"
+            f"  out_dtype = {out}, y_zero_point = {format_value(o.y_zero_point)}, {scaled}\n"
             f"  give a scale and out_dtype='uint8' or 'int8', or omit these: int32 holds every sum"
         )
     if o.scale and out == "int32":
@@ -115,10 +117,20 @@ def require_absent(**given: Any) -> None:
     """Refuse what the plan was made without. Raises PlanError."""
     for name, value in given.items():
         if value is not None:
-            raise PlanError(
-                f"plan: made without a {name.replace('_', ' ')}, called with one\n  {name} = {format_value(value)}\n"
-                f"  plan again with {name}=True, which takes 8-bit integers"
+            what, one = _describe_numbers(name)
+            fix = (
+                "omit them: a residual of floats is added as it is"
+                if name == "residual_factors"
+                else f"plan again with {name}=True, which takes 8-bit integers"
             )
+            raise PlanError(
+                f"plan: made without {what}, called with {one}\n  {name} = {format_value(value)}\n  {fix}"
+            )
+
+
+def _describe_numbers(name: str) -> tuple[str, str]:
+    """What a keyword is in words, and the pronoun of that."""
+    return (NUMBERS[name], "them") if name in NUMBERS else (f"a {name.replace('_', ' ')}", "one")
 
 
 def read_channels(problem: Problem, given: Mapping[str, Any]) -> dict[str, Array]:
@@ -135,14 +147,19 @@ def read_channels(problem: Problem, given: Mapping[str, Any]) -> dict[str, Array
     for name, needed in wanted.items():
         value = given.get(name)
         if needed != (value is not None):
-            flag = "residual" if name == "residual_factors" else name
-            what = NUMBERS.get(name, f"a {name.replace('_', ' ')}")
-            one = "them" if name in NUMBERS else "one"
+            what, one = _describe_numbers(name)
+            fix = f"plan again with {name}={value is not None}"
+            if name == "residual_factors":
+                fix = (
+                    "give three numbers, e.g. (1.0, 0.5, 0.0), or omit the residual"
+                    if needed
+                    else "give a residual with them, for which a plan is made by residual=True, or omit them"
+                )
             raise PlanError(
                 f"plan: made {'with' if needed else 'without'} {what}, called "
                 f"{'with' if value is not None else 'without'} {one}\n"
                 f"  {name} = {'None' if value is None else 'given'}\n"
-                f"  plan again with {flag}={value is not None}"
+                f"  {fix}"
             )
     if epilogue.scale:
         made["scale"] = _each_channel("scale", read_scales("conv", "scale", given["scale"]), channels)
