@@ -264,6 +264,18 @@ def test_weights_of_few_bits(bits: int, zeros: bool) -> None:
     np.testing.assert_allclose(found, x @ whole + np.arange(6), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_weights_of_few_bits_with_zero_points_between(bits: int) -> None:
+    """Floats, one for each block."""
+    x = RANDOM.standard_normal((3, 40)).astype(np.float32)
+    known, whole = few_bits(bits, zeros=False)
+    known["z"] = RANDOM.uniform(0, 1 << bits, known["s"].shape).astype(np.float32)
+    moved = known["s"] * ((1 << bits >> 1) - known["z"].astype(np.float64))
+    whole = whole + np.repeat(moved.reshape(6, -1), 16, axis=1)[:, :40].T
+    made = model("MatMulNBits", {"x": x}, known, "x w s z", K=40, N=6, block_size=16, bits=bits)
+    np.testing.assert_allclose(convmat.load(made)(x), x @ whole, rtol=1e-4, atol=1e-4 * 2**bits)
+
+
 @pytest.mark.outside
 @pytest.mark.parametrize("bits", [4, 8])
 def test_weights_of_few_bits_as_onnxruntime_has_them(bits: int) -> None:
@@ -277,7 +289,12 @@ def test_weights_of_few_bits_that_are_not_read() -> None:
     known, _ = few_bits(4)
     x = np.ones((1, 40), np.float32)
 
-    def said(names: str = "x w s z", given: dict[str, Array] | None = None, **about: Any) -> str:
+    def said(
+        names: str = "x w s z",
+        given: dict[str, Array] | None = None,
+        known: dict[str, Array] = known,
+        **about: Any,
+    ) -> str:
         words: dict[str, Any] = {"K": 40, "N": 6, "block_size": 16, "bits": 4, **about}
         inputs = {"x": x, **(given or {})}
         with pytest.raises(NetworkError) as error:
@@ -293,6 +310,10 @@ def test_weights_of_few_bits_that_are_not_read() -> None:
         == " has bits = 3, block_size = 16, K = 40, N = 6\n  2, 4 or 8 bits, blocks of whole bytes"
     )
     assert said(N=5) == " has 144 weights of uint8\n  120 uint8 are needed"
+    whole = known | {"z": np.zeros(12, np.int32)}
+    assert said(known=whole) == " has 12 zero points of int32\n  12 uint8 are needed"
+    whole = known | {"s": known["s"].astype(np.float64)}
+    assert said(known=whole) == " has 18 scales of float64\n  18 float32 or float16 are needed"
     assert said(given={"w": known["w"]}) == (
         " has weights, scales or zero points that are computed, or a g_idx\n  constants are read, in their order"
     )

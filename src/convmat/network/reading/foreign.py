@@ -10,7 +10,8 @@
     DynamicQuantizeLSTM
                        LSTM of dequantised weights, which lie transposed, and of x quantised by its range;
                        rewriting makes one of it whose states are quantised, too
-    MatMulNBits        MatMul by dequantised numbers of 2, 4 or 8 bits, which a constant has side by side
+    MatMulNBits        MatMul by dequantised numbers of 2, 4 or 8 bits, which a constant has side by side; zero points
+                       likewise, or floats
     QuantizeLinear, DequantizeLinear
                        the standard's
 
@@ -232,17 +233,26 @@ def _few_bits(s: Spelt) -> str | None:
     if q is None or scales is None or (s.input(3) and zeros is None) or s.input(4):
         return " has weights, scales or zero points that are computed, or a g_idx\n  constants are read, in their order"
     blocks, half = -(-k // block), 1 << bits >> 1
-    sizes = {"weights": (q, n * blocks * block * bits // 8), "scales": (scales, n * blocks)}
+    apart = zeros is not None and zeros.dtype == scales.dtype  # each a float of its own, else side by side
+    sizes = {
+        "weights": (q, n * blocks * block * bits // 8, ("uint8",)),
+        "scales": (scales, n * blocks, ("float32", "float16")),
+    }
     if zeros is not None:
-        sizes["zero points"] = (zeros, n * -(-blocks * bits // 8))
-    for what, (array, size) in sizes.items():
-        if array.size != size or (what != "scales" and array.dtype != np.uint8):
-            kind = "of the type of x" if what == "scales" else "uint8"
-            return f" has {array.size} {what} of {array.dtype}\n  {size} {kind} are needed"
-    numbers = _unpack(q.reshape(n * blocks, -1), bits) - half
-    less = np.zeros(n * blocks) if zeros is None else _unpack(zeros.reshape(n, -1), bits)[:, :blocks] - half
-    grain = (s.keep(scales.reshape(-1).astype(np.float32)), s.keep(less.reshape(-1).astype(np.int8)))
-    rows = s("DequantizeLinear", s.keep(numbers.astype(np.int8)), *grain, axis=0)
+        size = n * blocks if apart else n * -(-blocks * bits // 8)
+        sizes["zero points"] = (zeros, size, (scales.dtype.name,) if apart else ("uint8",))
+    for what, (array, size, kinds) in sizes.items():
+        if array.size != size or array.dtype.name not in kinds:
+            return f" has {array.size} {what} of {array.dtype}\n  {size} {' or '.join(kinds)} are needed"
+    numbers = s.keep((_unpack(q.reshape(n * blocks, -1), bits) - half).astype(np.int8))
+    grain = scales.reshape(-1).astype(np.float32)
+    if zeros is not None and apart:
+        less = zeros.reshape(-1, 1).astype(np.float32) - np.float32(half)
+        rows = s("Mul", s("Sub", s("Cast", numbers, to=1), s.keep(less)), s.keep(grain[:, None]))
+    else:
+        whole = 0 if zeros is None else _unpack(zeros.reshape(n, -1), bits)[:, :blocks] - half
+        every = np.broadcast_to(whole, (n, blocks)).reshape(-1).astype(np.int8)
+        rows = s("DequantizeLinear", numbers, s.keep(grain), s.keep(every), axis=0)
     w = s("Transpose", s("Reshape", rows, s.keep(np.array([n, blocks * block]))), perm=(1, 0))
     w = s("Slice", w, s.keep(np.array([0])), s.keep(np.array([k])), s.keep(np.array([0])))
     if scales.dtype == np.float16:
