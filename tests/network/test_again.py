@@ -210,3 +210,13 @@ def test_summaries_say_which_numbers_may_be_a_step_apart() -> None:
     np.testing.assert_array_equal(net(x), np.clip(np.rint(exact) + 90, 0, 255))
     assert {layer.steps for layer in net.summary().layers if layer.steps is not None} == {0}
     assert ", 0 may be one step apart" in str(net.summary())
+
+
+def test_steps_that_are_rounded_again_are_counted() -> None:
+    """Behind a product of coarse steps: as far as its 256 numbers are from their neighbours."""
+    d = Block()
+    net = convmat.load(d.finish(d.steps(d.node("Relu", d.conv(d.given(), 0.11)), 0.03)))
+    (layer,) = net.summary().layers
+    assert "; then" in layer.way
+    assert layer.steps == 4  # of 0.11 / 0.03 = 3.67
+    assert ", 1 may be apart, by up to 4 steps" in str(net.summary())

@@ -36,6 +36,9 @@ INTEGER_CONV = "IntegerConv"
 """The name of QLinearConv without a scale of y, whose output is float32 (IntegerGemm may lack it, too), or with more
 behind it: see `AGAIN`."""
 
+Y_ZERO = 7
+"""The input of QLinearConv and IntegerConv that is y's zero point."""
+
 FACTOR, OFFSET, RESIDUAL, ADDITION = 9, 10, 11, 12
 """Inputs of an IntegerConv whose bytes are rounded again: see `product.Epilogue`. Any may be omitted."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,32 @@ def find_requantising(
     return None
 
 
+def count_steps_behind(
+    steps: int, dtype: np.dtype[Any], zero: int, pair: tuple[Array, Array] | None, three: Array | None
+) -> int:
+    """How far apart bytes may be that are rounded again from bytes so many steps apart: by all of their values.
+
+    `pair`: the factor and the offset of each channel; `three`: numbers that a residual is added by.
+
+    >>> pair = np.float32([0.5, 3.0]), np.float32([0, 0])
+    >>> count_steps_behind(1, np.dtype(np.uint8), 0, pair, None)
+    3
+    """
+    about = np.iinfo(dtype)
+    every = np.arange(about.min, about.max + 1).astype(dtype)
+
+    def apart(table: Array) -> int:
+        wide = table.astype(np.int64)
+        return int(np.abs(wide[:, steps:] - wide[:, :-steps]).max()) if steps else 0
+
+    if pair is not None:
+        steps = apart(requantise(every[None], zero, *(each.reshape(-1, 1) for each in pair)))
+    if three is not None:
+        by, with_, add = three
+        steps = apart(weigh(every[None], every[:, None], by, with_, add, dtype))
+    return steps
+
+
 def _find_slopes(sums: Array, inside: Array, wanted: Array) -> Array:
     """How much a step of the byte moves the sums of each channel, where nothing is cut off; 0 where nothing moves."""
     rows = np.arange(len(sums))
@@ -180,4 +207,4 @@ def _move_by_units(number: float | Array, units: Array) -> Array:
     return np.asarray(single + units * np.spacing(single), np.float32)
 
 
-__all__ = ["BYTES", "find_factors", "find_requantising"]
+__all__ = ["BYTES", "count_steps_behind", "find_factors", "find_requantising"]

@@ -20,11 +20,12 @@ from ..ops.fallback import REFERENCE
 from ..ops.floated import Floated
 from ..ops.half import plan_behind
 from ..ops.integer_means import INTEGER_MEAN
-from ..ops.integers import AGAIN, INTEGER_GEMM, OF_FLOATS, WITH_WINDOWS
+from ..ops.integers import ADDITION, AGAIN, FACTOR, INTEGER_GEMM, OF_FLOATS, OFFSET, WITH_WINDOWS, Y_ZERO
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.resize import takes_means
 from ..ops.rolled import Rolled
 from ..ops.tree_walks import Walked
+from ..ops.weighing import count_steps_behind
 from ..preparing.program import Program
 from ..preparing.tasks import NodeTask
 
@@ -165,12 +166,21 @@ def _layer(program: Program, node: Node, task: NodeTask | None, counted: set[str
 def _steps_apart(program: Program, node: Node) -> int | None:
     """See `LayerReport.steps`: sums of integers differ from sums of float32, which round, by a step at most.
 
-    What rounds such numbers again does so as the graph's own nodes do, from equal numbers.
+    What rounds such numbers again does so as the graph's own nodes do, which may take them further apart.
     """
     known = [program.specs[name] for name in node.outputs if name in program.specs]
-    if not any(spec.dtype in (np.uint8, np.int8) for spec in known):
+    made = next((spec.dtype for spec in known if spec.dtype in (np.uint8, np.int8)), None)
+    if made is None:
         return None
-    return int(bool(node.get(OF_FLOATS)) or node.op == INTEGER_MEAN or takes_means(node))
+    steps = int(bool(node.get(OF_FLOATS)) or node.op == INTEGER_MEAN or takes_means(node))
+    if not node.get(AGAIN):
+        return steps
+    zero, factor, offset, three = (
+        program.specs[node.inputs[at]].value if node.inputs[at] else None
+        for at in (Y_ZERO, FACTOR, OFFSET, ADDITION)
+    )
+    pair = None if factor is None or offset is None else (factor, offset)
+    return count_steps_behind(steps, made, int(np.asarray(zero).item()), pair, three)
 
 
 def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str, str]:

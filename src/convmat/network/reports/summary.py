@@ -103,11 +103,12 @@ class Summary:
         if self.shares:
             parts = [f"{engine} {_percent(share)}" for engine, share in self.shares.items()]
             lines.append(f"of the whole network's predicted time: {', '.join(parts)}")
-        counts = [sum(each.steps == n for each in self.layers) for n in (0, 1)]
-        if any(counts):
-            same, apart = counts
+        counts = [each.steps for each in self.layers if each.steps is not None]
+        if counts:
+            most, apart = max(counts), sum(map(bool, counts))
+            far = "one step apart" if most < 2 else f"apart, by up to {most} steps"
             lines.append(
-                f"8-bit numbers: {same} nodes make those of the graph's own, {apart} may be one step apart"
+                f"8-bit numbers: {len(counts) - apart} nodes make those of the graph's own, {apart} may be {far}"
             )
         lines += [f"receptive field: {each}" for each in self.fields if each.axes]
         if self.slow:

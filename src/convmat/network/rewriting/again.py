@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import Array, Node
 from ..ops.base import OWN
-from ..ops.integers import ADDITION, AGAIN, FACTOR, INTEGER_CONV, OF_FLOATS, RESIDUAL
+from ..ops.integers import ADDITION, AGAIN, FACTOR, INTEGER_CONV, OF_FLOATS, RESIDUAL, Y_ZERO
 from ..ops.pointwise import ELEMENTWISE, expression
 from ..ops.weighing import BYTES, find_factors, find_requantising
 from .draft import Draft
@@ -47,7 +47,7 @@ def requantise_in_product(draft: Draft, node: Node) -> bool:
             numbers.append(value.reshape(-1, 1))
     numbers.insert(at, np.arange(256, dtype=np.uint8).view(draft.specs[name].dtype)[None])
     said = expression(node, [draft.specs[each] for each in node.inputs])
-    zero = int(np.asarray(draft.constant(product.inputs[7])).item())
+    zero = int(np.asarray(draft.constant(product.inputs[Y_ZERO])).item())
     found = None if said is None else find_requantising(said, numbers, at, shape[1], zero)
     if found is None:
         return False
