@@ -115,6 +115,17 @@ def test_calls_round_again(name: str, engine: str) -> None:
     np.testing.assert_array_equal(out, d.wanted(True, True))
 
 
+@pytest.mark.parametrize("engine", ["jit", "blas"])
+def test_sums_are_rounded_once(engine: str) -> None:
+    """205 * factor is 2^-18 + 2^-48: float64 loses the last bit, and what is left ties between two of float32."""
+    x, w = np.full((1, 8, 4, 4), 205, np.uint8), np.ones((8, 1, 1, 1), np.uint8)
+    factor = 5237765 * 2.0**-48
+    words: dict[str, Any] = {"groups": 8, "scale": 1.0, "out_dtype": "uint8", "engine": engine}
+    assert (convmat.conv(x, w, requantise=(factor, 126.5), **words) == 127).all()
+    assert (convmat.conv(x, w, residual=x, residual_factors=(factor, 0.0, 126.5), **words) == 127).all()
+    assert (convmat.conv(x, w, residual=x, residual_factors=(0.0, factor, 126.5), **words) == 127).all()
+
+
 def test_transposed_calls_round_each_phase_again() -> None:
     rng = np.random.default_rng(3)
     x, w = rng.integers(0, 256, (1, 8, 7, 5)).astype("u1"), rng.integers(-128, 128, (8, 6, 3, 2)).astype("i1")

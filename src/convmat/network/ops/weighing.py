@@ -109,7 +109,7 @@ def find_requantising(
         least, most = np.where(np.isinf(least), most - 1, least), np.where(np.isinf(most), least + 1, most)
         offset = ((least + most) / 2).astype(np.float32)
         made = requantise(bytes_[order], zero, tried[:, None], offset[:, None])
-        good = (made == wanted[left]).all(1) & _adds_exactly(products, offset[:, None])
+        good = (made == wanted[left]).all(1)
         factors[left[good]], offsets[left[good]] = tried[good], offset[good]
         left = left[~good]
         if not len(left):
@@ -153,15 +153,6 @@ def _find_slopes(sums: Array, inside: Array, wanted: Array) -> Array:
     steepest = steps[rows, np.abs(steps).argmax(1)]
     slopes = np.where(inside.any(1) & (last > first), slopes, steepest)
     return np.where((wanted == wanted[:, :1]).all(1), 0.0, slopes)
-
-
-def _adds_exactly(products: Array, offset: Array) -> Array:
-    """Whether float64 holds the sums, of each row, so that they are rounded to float32 once."""
-    wide = offset.astype(np.float64)
-    sums = products + wide
-    beside = sums - products
-    lost: Array = (products - (sums - beside)) + (wide - beside)
-    return np.asarray((lost == 0).all(1))
 
 
 def _until_rounded(said: Expression) -> Expression | None:
