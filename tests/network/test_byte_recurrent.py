@@ -118,6 +118,7 @@ def test_sequences_end(lengths: tuple[int, ...], told: bool) -> None:
     (task,) = [each for each in net.program(specs_of(inputs)).tasks if each.node.op == INTEGER_LSTM]
     whole = lengths == (5, 5, 5)
     assert isinstance(task.run, RolledToTheEnd if told else Rolled) == (told or whole)
+    assert ("all steps" in str(net.summary())) == (told or whole)
     for name, wanted in zip(found, definition(inputs["x"], known, 2, 2.0, lengths), strict=True):
         np.testing.assert_allclose(found[name], wanted, atol=0.02)
 

@@ -242,6 +242,11 @@ class RolledToTheEnd:
         """See `planned.HoldsWeights`."""
         return self.rolled.packed
 
+    @property
+    def scratch(self) -> int:
+        """Bytes of scratch of a call in which none ends early."""
+        return self.rolled.scratch
+
     def __call__(self, *arrays: Array) -> None:
         """Inputs first, then the outputs that are written."""
         if (arrays[self.lengths] == self.steps).all():

@@ -23,7 +23,7 @@ from ..ops.integer_means import INTEGER_MEAN
 from ..ops.integers import ADDITION, AGAIN, FACTOR, INTEGER_GEMM, OF_FLOATS, OFFSET, WITH_WINDOWS, Y_ZERO
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.resize import takes_means
-from ..ops.rolled import Rolled
+from ..ops.rolled import Rolled, RolledToTheEnd
 from ..ops.tree_walks import Walked
 from ..ops.weighing import count_steps_behind
 from ..preparing.program import Program
@@ -186,7 +186,7 @@ def _steps_apart(program: Program, node: Node) -> int | None:
 def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
-    if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled | Walked):
+    if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled | RolledToTheEnd | Walked):
         return task.run.way, "jit"
     if plan is not None:
         floats = ", in float32" if isinstance(getattr(task, "run", None), Floated) else ""

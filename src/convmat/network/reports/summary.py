@@ -12,7 +12,7 @@ from ...planner.units import format_bytes, format_seconds
 from ..graph import Spec
 from ..ops.half import packed_sizes
 from ..ops.planned import Planned
-from ..ops.rolled import Rolled
+from ..ops.rolled import Rolled, RolledToTheEnd
 from ..preparing.program import Program
 from .cells import format_extents, shorten_name
 from .layers import SLOW, LayerReport, find_deep, list_layers
@@ -176,7 +176,8 @@ class Memory:
 def summarise_memory(program: Program) -> Memory:
     """Memory of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
-    steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned | Rolled)]
+    kinds = Planned | Rolled | RolledToTheEnd
+    steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, kinds)]
     strips = [each.scratch for stage in stages for each in find_deep(stage).values()]
     unrolled = [each.unrolled for each in list_layers(program)]
     made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
