@@ -380,6 +380,7 @@ def test_every_rule_is_tried() -> None:
         "quantised",
         "in_float",
         "mean_of_bytes",
+        "steps_in_bytes",
         "requantise_in_product",
         "add_in_product",
     }  # of 8-bit numbers, in their own files
