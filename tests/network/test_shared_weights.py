@@ -9,7 +9,10 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 import convmat
+from convmat import nn
 from convmat.network.preparing import binding
+
+from .made import normal
 
 NODES, SIZE = 80, 64
 
@@ -107,3 +110,17 @@ def test_constants_are_read_where_they_lie() -> None:
     for packed, held in plans["Conv"].bound._weights:
         assert not held.size or np.shares_memory(held, raw)
         assert not np.shares_memory(packed, raw) or packed.nbytes == raw.nbytes
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_what_a_network_is_built_of_may_change_later(writeable: bool) -> None:
+    """Its own layers' arrays are copied: a view that nobody may write to may show one that is written to."""
+    base = normal(3, 64)
+    shown = base[:]
+    shown.flags.writeable = writeable
+    net = nn.build(lambda builder, x: builder.op("Gemm", x, builder.parameter("w", shown), transB=1), (64,))
+    x = normal(2, 64, seed=1)
+    expected = net(x)
+    base[:] = 0
+    for given in (x, np.concatenate([x, x])):
+        np.testing.assert_allclose(net(given)[:2], expected, rtol=1e-5, atol=1e-5)

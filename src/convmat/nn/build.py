@@ -55,19 +55,20 @@ class Builder:
         return ".".join([*self._path, last])
 
     def parameter(self, name: str, value: Array) -> str:
-        """A constant of the network's element type under the layer's name."""
+        """A constant of the network's element type under the layer's name: a copy, which nobody else changes."""
         full = self.name(name)
         if full in self.constants:
             raise NetworkError(
                 f"build: two parameters have one name\n  {full}\n  put each layer into a Sequential, under its own name"
             )
-        self.constants[full] = np.ascontiguousarray(value, self.dtype)
+        self.constants[full] = np.array(value, self.dtype, order="C", ndmin=1)
         self.specs[full] = Spec.of(self.constants[full])
         return full
 
     def constant(self, value: Array) -> str:
-        """A constant that is no parameter: limits, scales, axes."""
+        """A constant that is no parameter, such as limits, scales, axes: a copy."""
         self._count += 1
+        value = np.array(value, order="C")
         name = self.name(f"constant.{self._count}")
         self.constants[name], self.specs[name] = value, Spec.of(value)
         return name
