@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -249,7 +250,25 @@ def test_networks_go_deep_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None
             np.testing.assert_array_equal(other(x), wanted)
         program = other.program({"x": Spec(x.shape, x.dtype)})
         assert program.layout is program._by_layers
-        assert program._turn is None
+        assert not program._turns
+
+
+def test_one_thread_at_a_time_looks_whether_the_turn_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls of others meanwhile answer as ever, and do not look."""
+    net, x = network((1, 4, 9, 9), [((8, 4, 1, 1), POINT), ((8, 8, 3, 3), PADDED)]), normal(1, 4, 9, 9)
+    wanted, looked = net(x), list[int]()
+
+    def has_come(turn: Turn, find: Any) -> bool:
+        looked.append(len(looked))
+        if len(looked) == 1:
+            with ThreadPoolExecutor(1) as other:
+                np.testing.assert_array_equal(other.submit(net, x).result(), wanted)
+        return False
+
+    monkeypatch.setattr(Turn, "has_come", has_come)
+    for done in range(1, 3):
+        np.testing.assert_array_equal(net(x), wanted)
+        assert len(looked) == done
 
 
 def test_layers_behind_what_is_made_at_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:

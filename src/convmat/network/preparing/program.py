@@ -81,7 +81,7 @@ class Program(OfThisProcess):
         self._idle: list[State] = []
         # Trainers read what layers hand on; tiles share an arena whose size was counted.
         turns = not setting.held and setting.shared is None
-        self._turn = Turn() if turns else None
+        self._turns = [Turn()] if turns else []  # nobody's while a thread looks whether it has come
 
     def __call__(
         self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None = None
@@ -217,22 +217,29 @@ class Program(OfThisProcess):
         kept = not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES
         if kept and state.layout is self.layout:
             self._idle.append(state)
-        if self._turn is not None:
-            try:
-                if self._turn.has_come(self._find_groups):
-                    self._go_deep()
-            except (ConvmatError, MemoryError):  # the answer is there, and so are its layers
-                self._turn = None
+        turn = self._take_turn()
+        if turn is None:
+            return
+        with suppress(ConvmatError, MemoryError):  # the answer is there, and so are its layers
+            if turn.has_come(self._find_groups):
+                self._go_deep(turn)
+            else:
+                self._turns.append(turn)
+
+    def _take_turn(self) -> Turn | None:
+        """What says when layers go deep, if they may still, and no other thread has it."""
+        with suppress(IndexError):
+            return self._turns.pop()
+        return None
 
     def go_deep(self) -> None:
         """Compute layers depth first from now on where that is quicker: to the same bits, in less memory."""
         for stage in self.stages():
-            stage._go_deep()
+            turn = stage._take_turn()
+            if turn is not None:
+                stage._go_deep(turn)
 
-    def _go_deep(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is None:
-            return
+    def _go_deep(self, turn: Turn) -> None:
         options = replace(self.setting.options, scaled=make_room_for_scaled(self.graph))
         woven = find_layers(
             turn.groups(self._find_groups),
