@@ -94,6 +94,22 @@ def test_a_graph_is_the_same_the_second_time(tmp_path: Path, monkeypatch: pytest
             assert comparable(again) == comparable(first)
 
 
+def test_a_graph_without_a_name_is_called_what_its_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the file was called that had the same bytes before."""
+    whole = onnx.load_from_string(model([node("Neg", "x", "y")], {"x": (3,)}, "y"))
+    whole.graph.ClearField("name")
+    names = ("a.onnx", "b.onnx")
+    for name in names:
+        (tmp_path / name).write_bytes(whole.SerializeToString())
+    assert read.read_graph(tmp_path / names[0], kept()).name == names[0]
+    for name in names:
+        again = read_again(tmp_path / name, monkeypatch)
+        assert again is not None
+        assert again.name == name
+
+
 def test_weights_are_those_of_the_file_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read.read_graph(chosen(1.0), kept())
     other = read_again(chosen(2.0), monkeypatch)

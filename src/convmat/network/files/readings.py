@@ -59,13 +59,14 @@ class Readings:
         except (NetworkError, ValueError, struct.error, RecursionError):
             return None  # it is read anew, and what is wrong is said of the model
 
-    def add(self, parted: Parted, graph: Graph, lying: Sequence[tuple[Array, int]]) -> None:
-        """Keep a graph; `lying`: its arrays that lie in the file, each with the number of its initializer."""
+    def add(self, parted: Parted, graph: Graph, reader: ModelReader) -> None:
+        """Keep a graph that the reader made; what it was called by its file alone, another may call otherwise."""
         if not self.used or len(parted[0]) > MOST_BYTES:
             return
-        writer = _GraphWriter(lying)
+        writer = _GraphWriter(reader.lying)
+        named = graph if reader.named else replace(graph, name="")
         try:
-            head = json.dumps(writer.record(graph), separators=(",", ":"), allow_nan=False).encode()
+            head = json.dumps(writer.record(named), separators=(",", ":"), allow_nan=False).encode()
         except NetworkError:
             return
         head += b" " * (-(_LENGTH.size + len(head)) % 64)
@@ -123,7 +124,7 @@ class _GraphReader(Decoder):
                 raise self.wrong("an array of it does not lie in the file")
             wanted.append((place, self.dtype(dtype), self.shape(shape, "shape")))
         self._there = self._reader.take_places(wanted)
-        return replace(self.graph(head), name=self.get(head, "name", str))
+        return replace(self.graph(head), name=self.get(head, "name", str) or self._reader.name)
 
     def value(self, value: Any) -> Any:
         """What the writer made."""

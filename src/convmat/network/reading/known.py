@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ..graph import Array, Graph
+from ..graph import Graph
 from .wire import Place
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ class KnownGraphs(Protocol):
     def find(self, parted: Parted, reader: ModelReader) -> Graph | None:
         """The graph of a model, whose raw data the reader takes from their places; None where none is known."""
 
-    def add(self, parted: Parted, graph: Graph, lying: Sequence[tuple[Array, int]]) -> None:
-        """Keep a graph; `lying`: its arrays that lie in the file, each with the number of its initializer."""
+    def add(self, parted: Parted, graph: Graph, reader: ModelReader) -> None:
+        """Keep a graph that the reader made."""
 
 
 __all__ = ["KnownGraphs", "Parted"]

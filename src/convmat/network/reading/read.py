@@ -56,7 +56,7 @@ def read_graph(source: str | os.PathLike[str] | bytes, readings: KnownGraphs | N
             reader = ModelReader(onnx, name, folder, stream, places, ahead if apart else None)
             graph = reader.graph(_require_graph(model, name, size))
             if parted is not None and apart and readings is not None and reader.told:
-                readings.add(parted, graph, reader.lying)
+                readings.add(parted, graph, reader)
             return graph
         finally:
             if ahead is not None:
@@ -155,6 +155,7 @@ class ModelReader(Values):
         constants, nodes = self.parts(graph, versions, self.places)
         inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
         outputs = tuple(value.name for value in graph.output)
+        self.named = bool(graph.name)
         return self.connect(nodes, inputs, outputs, constants, graph.name or self.name)
 
     def body(self, graph: Any, versions: dict[str, int]) -> Graph:

@@ -57,6 +57,8 @@ class Values:
         """Arrays over raw data as they lie in the stream, each with the number of its initializer."""
         self.told = True
         """Whether all other values are told by the model without raw data."""
+        self.named = True
+        """Whether the model says what its graph is called; else that is called what the model is."""
 
     def error(self, what: str) -> NetworkError:
         """A NetworkError that names the file."""
