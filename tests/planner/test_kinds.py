@@ -124,6 +124,22 @@ def test_another_process_weighs_what_was_the_quickest(
         jit_cache.use_folder(None)
 
 
+def test_those_who_never_write_keep_no_more_than_goes_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_kinds, "MOST", 3)
+    found, written = KeptKinds(), dict[int, Any]()
+    for kind in "abcd":
+        for row in range(20):
+            found.add(1, kind, [row, [8, 8], {}, False])
+    monkeypatch.setattr(kept_kinds, "_read", lambda threads: {"a": [[0, [7, 7], {}, False]]})
+    monkeypatch.setattr(kept_kinds, "_write", written.__setitem__)
+    assert sum(map(len, found._new[1].values())) == 3 * kept_kinds.ROWS
+    found.write()
+    latest = list(range(20 - kept_kinds.ROWS, 20))
+    assert [(kind, [row[0] for row in rows]) for kind, rows in written[1].items()] == [
+        (kind, latest) for kind in "bcd"
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"no JSON", b"[1]"])
 def test_kinds_on_disk_that_are_none_are_passed_over(
     content: bytes, known: kinds.Kinds, tmp_path: Path

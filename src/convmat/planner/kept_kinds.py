@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +18,8 @@ from ..processes import Lock
 Row = list[Any]
 """Batch, spatial extents, the ways near the quickest with their ratios, and whether it holds at these extents alone."""
 
-MOST = 512
-"""Kinds that are kept; of more those that were added first go."""
+MOST, ROWS = 512, 8
+"""Kinds that are kept, and rows of each; of more those that were added first go."""
 
 SOURCE = ("geometry.py", "problem.py", "layout.py", "axis_phases.py", "lowering", "planner")
 """What decides how problems are weighed, beside what shapes kernels."""
@@ -31,7 +30,7 @@ class KeptKinds:
 
     def __init__(self) -> None:
         self._known: dict[int, dict[str, list[Row]]] = {}
-        self._new: dict[int, dict[str, list[Row]]] = {}
+        self._new: dict[int, dict[str, list[Row]]] = {}  # no more than what is kept: not all who add write
         self._lock = Lock()
 
     def find(self, threads: int, kind: str) -> list[Row]:
@@ -44,19 +43,24 @@ class KeptKinds:
     def add(self, threads: int, kind: str, row: Row) -> None:
         """Remember a row until `write` is called."""
         with self._lock:
-            self._new.setdefault(threads, OrderedDict()).setdefault(kind, []).append(row)
+            _put_rows(self._new.setdefault(threads, {}), kind, [row])
 
-    def write(self, most_rows: int) -> None:
-        """Put what was added on disk, at most so many rows of a kind."""
+    def write(self) -> None:
+        """Put what was added on disk."""
         with self._lock:
             added, self._new = self._new, {}
         for threads, kinds in added.items():
             known = _read(threads)
             for kind, rows in kinds.items():
-                known[kind] = [*known.pop(kind, []), *rows][-most_rows:]
-            for kind in list(known)[:-MOST]:
-                del known[kind]
+                _put_rows(known, kind, rows)
             _write(threads, known)
+
+
+def _put_rows(kinds: dict[str, list[Row]], kind: str, rows: list[Row]) -> None:
+    """Add rows to a kind, which is then the latest."""
+    kinds[kind] = [*kinds.pop(kind, []), *rows][-ROWS:]
+    while len(kinds) > MOST:
+        del kinds[next(iter(kinds))]
 
 
 def _read(threads: int) -> dict[str, list[Row]]:

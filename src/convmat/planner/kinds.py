@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..lazy_dataclass import dataclass
 from ..problem import Problem
 from ..processes import Lock
-from .kept_kinds import KeptKinds, Row
+from .kept_kinds import ROWS, KeptKinds, Row
 
 if TYPE_CHECKING:
     from ..geometry import Geometry
@@ -33,8 +33,8 @@ TILED_NEAR = 2.0
 SCALE = 2.0
 """How many times larger or smaller any extent may be: caches hold a quarter or four times as much of a map then."""
 
-KINDS, MEMBERS = 1024, 8
-"""Kinds that are remembered, and of each the problems that were weighed in full."""
+KINDS = 1024
+"""Kinds that are remembered, and of each as many problems that were weighed in full as are kept."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Kinds:
         key, g = (problem.kind, *more), problem.geometry
         with self._lock:
             members = self._known.pop(key, [])
-            self._known[key] = [*members[1 - MEMBERS :], Member(g, near, tiled)]
+            self._known[key] = [*members[1 - ROWS :], Member(g, near, tiled)]
             self._forget_oldest()
             if self._kept is not None:
                 self._kept.add(problem.threads, repr(key), [g.B, list(g.I), dict(near), tiled])
@@ -90,7 +90,7 @@ class Kinds:
     def keep(self) -> None:
         """Put on disk what was added."""
         if self._kept is not None:
-            self._kept.write(MEMBERS)
+            self._kept.write()
 
     def _forget_oldest(self) -> None:
         while len(self._known) > KINDS:
