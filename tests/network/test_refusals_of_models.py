@@ -183,13 +183,25 @@ def test_examples_that_are_none_or_not_finite() -> None:
     assert quantised(7) == (
         "quantize: the examples are no sequence of inputs\n  batches = 7\n  give a list of arrays"
     )
+    assert quantised("a text") == (
+        "quantize: the examples are no sequence of inputs\n  batches = 'a text'\n  give a list of arrays"
+    )
+    assert quantised({"x": [1]}) == (
+        "quantize: the examples are no sequence of inputs\n  batches = {'x': [1]}\n  give a list of such mappings"
+    )
+    assert quantised(["a text"]) == (
+        "quantize: example 0 does not fit the network\n"
+        "  the input 'x' has another element type than the network's\n"
+        "  <U6, expected float32\n  give an array of float32"
+    )
     wrong = X.copy()
     wrong[0, 1, 2, 3] = np.nan
     assert quantised([X, wrong]) == (
         "quantize: example 1 has numbers that are not finite\n  1 of 192 in 'x', the first at (0, 1, 2, 3)\n"
         "  leave it out, or mend it"
     )
-    assert convmat.quantize(GOOD, [X]) is not None
+    for batches in ([X], [{"x": X}]):
+        assert convmat.quantize(GOOD, batches) is not None
 
 
 def test_networks_that_compute_what_is_not_finite() -> None:

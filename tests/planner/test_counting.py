@@ -117,26 +117,43 @@ SLIPS = {
     ),
     "scales for other channels": Slip(
         "counted(scale=True)(given, signed, scale=np.ones(3))",
-        "conv: scale is neither one number nor one for each channel of y\n"
+        "plan: scale is neither one number nor one for each channel of y\n"
         "  scale.shape = (3,);  y has 4 channels\n"
         "  give one number, or an array of shape (4,)",
         "counted(scale=True)(given, signed, scale=np.ones(4))",
     ),
     "a scale of nothing": Slip(
         "counted(scale=True)(given, signed, scale=[1, 0, 1, 1])",
-        "conv: scale must be finite numbers above 0\n  scale has 0\n  give float32 numbers such as 0.02",
+        "plan: scale must be finite numbers above 0\n  scale has 0\n  give float32 numbers such as 0.02",
         "counted(scale=True)(given, signed, scale=0.02)",
     ),
     "a scale that is a word": Slip(
         "counted(scale=True)(given, signed, scale='large')",
-        "conv: scale must be finite numbers above 0\n"
+        "plan: scale must be finite numbers above 0\n"
         "  scale has 'large'\n"
         "  give float32 numbers such as 0.02",
         "counted(scale=True)(given, signed, scale=0.02)",
     ),
+    "weights bound with a scale of nothing": Slip(
+        "counted(scale=True).bind(signed, scale=0)",
+        "plan: scale must be finite numbers above 0\n  scale has 0\n  give float32 numbers such as 0.02",
+        "counted(scale=True).bind(signed, scale=0.02)",
+    ),
+    "a call with a scale of nothing": Slip(
+        "conv(given, signed, scale=0)",
+        "conv: scale must be finite numbers above 0\n  scale has 0\n  give float32 numbers such as 0.02",
+        "conv(given, signed, scale=0.02)",
+    ),
+    "a transposed call with a scale of nothing": Slip(
+        "conv_transpose(given, signed, scale=0)",
+        "conv_transpose: scale must be finite numbers above 0\n"
+        "  scale has 0\n"
+        "  give float32 numbers such as 0.02",
+        "conv_transpose(given, signed, scale=0.02)",
+    ),
     "weights' zero points beyond their type": Slip(
         "counted(w_zero_point=True)(given, signed, w_zero_point=200)",
-        "conv: w_zero_point must be whole numbers of the type that they belong to\n"
+        "plan: w_zero_point must be whole numbers of the type that they belong to\n"
         "  w_zero_point = 200, of int64;  int8 holds -128 .. 127\n"
         "  give such a number, e.g. w_zero_point=0",
         "counted(w_zero_point=True)(given, signed, w_zero_point=0)",

@@ -36,7 +36,7 @@ def run_plan(
 ) -> Array:
     """The plan on a whole batch, or on one image without its batch axis, whose result has none either."""
     if x.ndim == w.ndim and bias is None and residual is None:
-        return plan(x, w, out=out, **channels)
+        return plan(x, w, out=out, call=call, **channels)
     single, shape = x.ndim < w.ndim, plan.problem.shape("y")
     expected = {"bias": (plan.problem.geometry.O,), "residual": shape[1:] if single else shape}
     if single:
@@ -52,10 +52,10 @@ def run_plan(
                 + (", or give x a batch axis, e.g. x[None]" if without else "")
             )
     if not single:
-        return plan(x, w, bias, residual=residual, out=out, **channels)
+        return plan(x, w, bias, residual=residual, out=out, call=call, **channels)
     residual = residual if residual is None else residual[None]
     written = out[None] if isinstance(out, np.ndarray) else out
-    found = plan(x[None], w, bias, residual=residual, out=written, **channels)
+    found = plan(x[None], w, bias, residual=residual, out=written, call=call, **channels)
     image: Array = found[0] if out is None else out
     return image
 

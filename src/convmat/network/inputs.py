@@ -66,9 +66,13 @@ def read_array(call: str, wanted: Input, value: Any) -> Array:
 def require_type(call: str, wanted: Input, dtype: np.dtype[Any]) -> None:
     """Raise NetworkError where an array has another element type than an input."""
     if dtype != wanted.dtype:
+        numbers = dtype.kind in "biufcV" or wanted.dtype == object  # those of ml_dtypes are V
+        fix = (
+            f"convert it, e.g. x.astype('{wanted.dtype}')" if numbers else f"give an array of {wanted.dtype}"
+        )
         raise NetworkError(
             f"{call}: the input {wanted.name!r} has another element type than the network's\n"
-            f"  {dtype}, expected {wanted.dtype}\n  convert it, e.g. x.astype('{wanted.dtype}')"
+            f"  {dtype}, expected {wanted.dtype}\n  {fix}"
         )
 
 

@@ -133,10 +133,10 @@ def _describe_numbers(name: str) -> tuple[str, str]:
     return (NUMBERS[name], "them") if name in NUMBERS else (f"a {name.replace('_', ' ')}", "one")
 
 
-def read_channels(problem: Problem, given: Mapping[str, Any]) -> dict[str, Array]:
+def read_channels(call: str, problem: Problem, given: Mapping[str, Any]) -> dict[str, Array]:
     """What calls have beside w and a bias, by the names of keywords, as numbers for each channel of y, or three.
 
-    Raises ConvmatError.
+    `call`: what errors say was called. Raises ConvmatError.
     """
     made: dict[str, Array] = {}
     epilogue, channels = problem.epilogue, problem.geometry.O
@@ -162,22 +162,24 @@ def read_channels(problem: Problem, given: Mapping[str, Any]) -> dict[str, Array
                 f"  {fix}"
             )
     if epilogue.scale:
-        made["scale"] = _each_channel("scale", read_scales("conv", "scale", given["scale"]), channels)
+        made["scale"] = _each_channel(call, "scale", read_scales(call, "scale", given["scale"]), channels)
     if problem.w_zero:
         kind = np.dtype(problem.w_dtype or problem.dtype)
-        zeros = read_zero_points("conv", "w_zero_point", given["w_zero_point"], kind)
-        made["w zero"] = _each_channel("w_zero_point", zeros, channels)
+        zeros = read_zero_points(call, "w_zero_point", given["w_zero_point"], kind)
+        made["w zero"] = _each_channel(call, "w_zero_point", zeros, channels)
     if epilogue.requantise:
-        pair = _read_numbers("requantise", given["requantise"], 2, "a factor and an offset, e.g. (0.5, 3.0)")
+        pair = _read_numbers(
+            call, "requantise", given["requantise"], 2, "a factor and an offset, e.g. (0.5, 3.0)"
+        )
         for name, each in zip(("factor", "offset"), pair, strict=True):
-            made[name] = _each_channel("requantise", each, channels)
+            made[name] = _each_channel(call, "requantise", each, channels)
     if epilogue.weighed:
         three = _read_numbers(
-            "residual_factors", given["residual_factors"], 3, "three numbers, e.g. (1.0, 0.5, 0.0)"
+            call, "residual_factors", given["residual_factors"], 3, "three numbers, e.g. (1.0, 0.5, 0.0)"
         )
         if any(each.size != 1 for each in three):
             raise GeometryError(
-                f"conv: residual_factors must be three numbers\n"
+                f"{call}: residual_factors must be three numbers\n"
                 f"  residual_factors has {max(each.size for each in three)} numbers for one\n"
                 f"  give one number for the whole array each, e.g. (1.0, 0.5, 0.0)"
             )
@@ -185,7 +187,7 @@ def read_channels(problem: Problem, given: Mapping[str, Any]) -> dict[str, Array
     return made
 
 
-def _read_numbers(name: str, value: Any, count: int, example: str) -> list[Array]:
+def _read_numbers(call: str, name: str, value: Any, count: int, example: str) -> list[Array]:
     """So many finite numbers, or arrays of them, as float32. Raises GeometryError."""
     try:
         found = [np.asarray(each, np.float32) for each in value]
@@ -193,16 +195,16 @@ def _read_numbers(name: str, value: Any, count: int, example: str) -> list[Array
         found = []
     if len(found) != count or not all((np.abs(each) <= MOST_FACTOR).all() for each in found):
         raise GeometryError(
-            f"conv: {name} is not understood\n  {name} = {format_value(value)}\n"
+            f"{call}: {name} is not understood\n  {name} = {format_value(value)}\n"
             f"  give {example}, none beyond {MOST_FACTOR}"
         )
     return found
 
 
-def _each_channel(name: str, array: Array, channels: int) -> Array:
+def _each_channel(call: str, name: str, array: Array, channels: int) -> Array:
     if array.size not in (1, channels) or array.ndim > 1:
         raise GeometryError(
-            f"conv: {name} is neither one number nor one for each channel of y\n"
+            f"{call}: {name} is neither one number nor one for each channel of y\n"
             f"  {name}.shape = {array.shape};  y has {channels} channels\n"
             f"  give one number, or an array of shape ({channels},)"
         )

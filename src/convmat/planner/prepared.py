@@ -116,23 +116,24 @@ class Prepared:
         w_zero_point: Any = None,
         requantise: Any = None,
         residual_factors: Any = None,
+        call: str = "plan",
     ) -> Array:
         """x: (B, C, *I), w: (O, C//G, *F), bias: (O,), residual like y -> y: (B, O, *P), in the problem's layouts.
 
-        Numbers of 8-bit integers are those of `bind`. Raises GeometryError for arrays that do not fit the plan, before
-        anything is written.
+        Numbers of 8-bit integers are those of `bind`; `call` is what errors about them say was called. Raises
+        GeometryError for arrays that do not fit the plan, before anything is written.
         """
         numbers = {
             "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise,
             "residual_factors": residual_factors,
         }  # fmt: skip
         if self.problem.reuse_weights:
-            return self.bind(w, bias, **numbers)(x, residual=residual, out=out)
+            return self._bind(*self._read(call, w, bias, numbers))(x, residual=residual, out=out)
         if self._two_operands and bias is residual is None and all(each is None for each in numbers.values()):
             made = self._run_plain(x, w, out)
             if made is not None:
                 return made
-        w, rows = self._read(w, bias, numbers)
+        w, rows = self._read(call, w, bias, numbers)
         return Bound(self, None, rows, w)(x, residual=residual, out=out)
 
     def bind(
@@ -156,7 +157,10 @@ class Prepared:
             "scale": scale, "w_zero_point": w_zero_point, "requantise": requantise,
             "residual_factors": residual_factors,
         }  # fmt: skip
-        w, given = self._read(w, bias, numbers)
+        return self._bind(*self._read("plan", w, bias, numbers), lasting=lasting)
+
+    def _bind(self, w: Array, given: Rows, *, lasting: bool = False) -> Bound:
+        """The same for arrays that fit the plan."""
         rows = {name: array.copy() for name, array in given.items()}
         if not self.problem.reuse_weights:
             return Bound(self, None, rows, w if lasting else w.copy())
@@ -178,14 +182,14 @@ class Prepared:
         self._bound = True
         return Bound(self, other._weights, {k: a.copy() for k, a in self._read_bias(bias).items()}, None)
 
-    def _read(self, w: Any, bias: Any, numbers: Mapping[str, Any]) -> tuple[Array, Rows]:
+    def _read(self, call: str, w: Any, bias: Any, numbers: Mapping[str, Any]) -> tuple[Array, Rows]:
         """The weights, and what each channel of y has, as arrays that fit the plan."""
         problem, array = self.problem, require_operand("w", w, self._shapes["w"], self._dtypes.w)
         rows = self._read_bias(bias)
         if not problem.counted:
             require_absent(**numbers)
             return array, rows
-        return array, rows | read_channels(problem, numbers)
+        return array, rows | read_channels(call, problem, numbers)
 
     def _read_bias(self, bias: Any) -> Rows:
         """The bias as an array that fits the plan."""
