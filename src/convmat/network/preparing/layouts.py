@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,13 @@ class Turn:
         return self._groups
 
 
+def take_turn(turns: list[Turn]) -> Turn | None:
+    """The one of a program, if its layers may still go deep and no other thread has it."""
+    with suppress(IndexError):
+        return turns.pop()
+    return None
+
+
 def take_out(placed: Places, graph: Graph, woven: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
     """Take what the nodes at these places hand on to each other out of the arena; the names of that."""
     inner = [graph.nodes[at].outputs[0] for group in woven for at in group[:-1]]
@@ -78,4 +86,4 @@ def stand_in(spec: Spec) -> Value:
     return np.broadcast_to(np.empty((), spec.dtype), spec.shape)
 
 
-__all__ = ["ProgramLayout", "Turn", "stand_in", "take_out"]
+__all__ = ["ProgramLayout", "Turn", "stand_in", "take_out", "take_turn"]

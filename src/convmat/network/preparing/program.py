@@ -32,7 +32,7 @@ from . import infer
 from .arena import Allotment
 from .binding import prepare_steps
 from .chains import Call, Chain, chain_calls, join_turns
-from .layouts import ProgramLayout, Turn, stand_in, take_out
+from .layouts import ProgramLayout, Turn, stand_in, take_out, take_turn
 from .places import choose_places, find_aliases, is_view, take_in
 from .product_plans import find_plans
 from .results import cast_result, copy_shared, require_results
@@ -217,8 +217,7 @@ class Program(OfThisProcess):
         kept = not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES
         if kept and state.layout is self.layout:
             self._idle.append(state)
-        turn = self._take_turn()
-        if turn is None:
+        if (turn := take_turn(self._turns)) is None:
             return
         with suppress(ConvmatError, MemoryError):  # the answer is there, and so are its layers
             if turn.has_come(self._find_groups):
@@ -226,17 +225,10 @@ class Program(OfThisProcess):
             else:
                 self._turns.append(turn)
 
-    def _take_turn(self) -> Turn | None:
-        """What says when layers go deep, if they may still, and no other thread has it."""
-        with suppress(IndexError):
-            return self._turns.pop()
-        return None
-
     def go_deep(self) -> None:
         """Compute layers depth first from now on where that is quicker: to the same bits, in less memory."""
         for stage in self.stages():
-            turn = stage._take_turn()
-            if turn is not None:
+            if (turn := take_turn(stage._turns)) is not None:
                 stage._go_deep(turn)
 
     def _go_deep(self, turn: Turn) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import field
 from typing import Any
 
@@ -119,16 +118,15 @@ def _require(setting: QuantisingSetting, max_drop: Any, seconds: Any) -> None:
 
 def _examples(net: Network, batches: Iterable[Any]) -> list[dict[str, Array]]:
     """The inputs of each call. Raises NetworkError where there is none, or one that the network does not take."""
-    # What a text and a mapping go through are no inputs.
-    given: list[Any] | None = None
-    if not isinstance(batches, str | bytes | Mapping):
-        with suppress(TypeError):
-            given = list(batches)
-    if given is None:
+    try:
+        if isinstance(batches, str | bytes | Mapping):  # what these go through are no inputs
+            raise TypeError
+        given = list(batches)
+    except TypeError:
         raise NetworkError(
             f"quantize: the examples are no sequence of inputs\n  batches = {format_value(batches)}\n"
             f"  give a list of {'such mappings' if isinstance(batches, Mapping) else 'arrays'}"
-        )
+        ) from None
     found = []
     for at, each in enumerate(given):
         try:
