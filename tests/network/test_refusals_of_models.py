@@ -183,12 +183,11 @@ def test_examples_that_are_none_or_not_finite() -> None:
     assert quantised(7) == (
         "quantize: the examples are no sequence of inputs\n  batches = 7\n  give a list of arrays"
     )
-    assert quantised("a text") == (
-        "quantize: the examples are no sequence of inputs\n  batches = 'a text'\n  give a list of arrays"
-    )
-    assert quantised({"x": [1]}) == (
-        "quantize: the examples are no sequence of inputs\n  batches = {'x': [1]}\n  give a list of such mappings"
-    )
+    for none in ("a text", {"x": X}):
+        assert quantised(none) == (
+            "quantize: there are no examples\n  0 batches, no element in them\n"
+            "  give arrays that the network takes, some dozens of them"
+        )
     assert quantised(["a text"]) == (
         "quantize: example 0 does not fit the network\n"
         "  the input 'x' has another element type than the network's\n"

@@ -119,13 +119,13 @@ def _require(setting: QuantisingSetting, max_drop: Any, seconds: Any) -> None:
 def _examples(net: Network, batches: Iterable[Any]) -> list[dict[str, Array]]:
     """The inputs of each call. Raises NetworkError where there is none, or one that the network does not take."""
     try:
-        if isinstance(batches, str | bytes | Mapping):  # what these go through are no inputs
-            raise TypeError
-        given = list(batches)
+        given = list(
+            () if isinstance(batches, str | bytes | Mapping) else batches
+        )  # there are no inputs in these
     except TypeError:
         raise NetworkError(
             f"quantize: the examples are no sequence of inputs\n  batches = {format_value(batches)}\n"
-            f"  give a list of {'such mappings' if isinstance(batches, Mapping) else 'arrays'}"
+            f"  give a list of arrays"
         ) from None
     found = []
     for at, each in enumerate(given):
