@@ -119,9 +119,7 @@ def _require(setting: QuantisingSetting, max_drop: Any, seconds: Any) -> None:
 def _examples(net: Network, batches: Iterable[Any]) -> list[dict[str, Array]]:
     """The inputs of each call. Raises NetworkError where there is none, or one that the network does not take."""
     try:
-        given = list(
-            () if isinstance(batches, str | bytes | Mapping) else batches
-        )  # there are no inputs in these
+        given = list(() if isinstance(batches, str | bytes | Mapping) else batches)
     except TypeError:
         raise NetworkError(
             f"quantize: the examples are no sequence of inputs\n  batches = {format_value(batches)}\n"
