@@ -48,7 +48,10 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/deep": "bfloat16-panel input; im2col-panel input weight; pointwise-panel forward input",
         "2d/depthwise-dilated/plain": "depthwise-nothing forward",
         "2d/depthwise-dilated/strided-tail": "im2col-panel weight",
-        "2d/depthwise-dilated/tail": "depthwise-nothing forward; dots-nothing weight; im2col-nothing weight; im2col-panel forward input weight",
+        "2d/depthwise-dilated/tail": (
+            "depthwise-nothing forward; dots-nothing weight; im2col-nothing weight; "
+            "im2col-panel forward input weight"
+        ),
         "2d/depthwise-multiplier/tail": "winograd 4-panel input",
         "2d/depthwise/strided-tail": "depthwise-nothing input; pieces-panel weight",
         "2d/depthwise/tail": "pieces-panel weight",
@@ -60,9 +63,15 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/grouped-1x1/tail": "pointwise-panel input",
         "2d/grouped-narrow/tail": "im2col-panel input",
         "2d/grouped/tail": "im2col-panel input",
-        "2d/many-channels": "bfloat16-panel input; im2col-nothing forward; im2col-panel input; winograd 2-panel forward input weight; winograd 6-panel forward input weight",
+        "2d/many-channels": (
+            "bfloat16-panel input; im2col-nothing forward; im2col-panel input; "
+            "winograd 2-panel forward input weight; winograd 6-panel forward input weight"
+        ),
         "2d/nothing-but-padding": "pieces-panel weight; winograd 2-panel weight; winograd 4-panel weight",
-        "2d/one-pixel": "bfloat16-panel input; depthwise-nothing weight; pointwise-nothing forward; pointwise-panel weight",
+        "2d/one-pixel": (
+            "bfloat16-panel input; depthwise-nothing weight; pointwise-nothing forward; "
+            "pointwise-panel weight"
+        ),
         "2d/one-pixel-padded": "bfloat16-panel forward; dots-nothing forward; im2col-panel forward weight",
         "2d/padding-beyond-filter/tail": "im2col-panel input; pieces-panel weight; winograd 2-panel input",
         "2d/same-lower/tail": "pieces-panel weight",
@@ -82,7 +91,9 @@ COVERING: dict[str, dict[str, str]] = {
         "3d/1x1x1/tail": "im2col-nothing input; im2col-panel input weight; pointwise-nothing input",
         "3d/3x3x3/tail": "im2col-panel input",
         "3d/depthwise/plain": "depthwise-nothing forward",
-        "3d/depthwise/tail": "depthwise-nothing forward input; im2col-panel input weight; winograd 2-panel input",
+        "3d/depthwise/tail": (
+            "depthwise-nothing forward input; im2col-panel input weight; winograd 2-panel input"
+        ),
         "3d/grouped/strided-tail": "im2col-panel weight",
         "3d/grouped/tail": "im2col-panel weight",
         "3d/transposed/strided-tail": "im2col-panel weight",
@@ -99,9 +110,15 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/depthwise/tail": "im2col-panel weight; pieces-panel weight",
         "2d/first-layer/tail": "pieces-panel weight",
         "2d/grouped-narrow/tail": "im2col-nothing forward",
-        "2d/many-channels": "winograd 2-panel forward input; winograd 4-panel forward; winograd 6-panel forward",
+        "2d/many-channels": (
+            "winograd 2-panel forward input; winograd 4-panel forward; winograd 6-panel forward"
+        ),
         "2d/nothing-but-padding": "pieces-panel weight",
-        "2d/one-pixel": "bfloat16-panel input; depthwise-nothing input weight; dots-nothing forward input weight; im2col-nothing weight; pointwise-nothing forward input weight; pointwise-panel forward weight",
+        "2d/one-pixel": (
+            "bfloat16-panel input; depthwise-nothing input weight; dots-nothing forward input weight; "
+            "im2col-nothing weight; pointwise-nothing forward input weight; "
+            "pointwise-panel forward weight"
+        ),
         "2d/transposed-batch-0": "im2col-panel weight",
         "2d/transposed-depthwise/tail": "im2col-nothing input",
         "2d/transposed-extra/tail": "bfloat16-panel forward",
@@ -116,14 +133,22 @@ COVERING: dict[str, dict[str, str]] = {
         "1d/batch-0": "im2col-nothing input",
         "1d/depthwise/tail": "im2col-panel input weight; pieces-panel weight",
         "1d/long-filter/tail": "pieces-panel forward",
-        "2d/deep": "depthwise-nothing weight; im2col-panel input; winograd 2-panel weight; winograd 6-panel weight",
+        "2d/deep": (
+            "depthwise-nothing weight; im2col-panel input; winograd 2-panel weight; "
+            "winograd 6-panel weight"
+        ),
         "2d/depthwise-dilated/tail": "im2col-nothing weight; im2col-panel input weight",
         "2d/depthwise/tail": "pieces-panel weight",
         "2d/first-layer/tail": "im2col-nothing weight; im2col-panel weight; pieces-panel weight",
         "2d/grouped-1x1/tail": "pointwise-panel input",
-        "2d/many-channels": "winograd 2-panel forward input; winograd 4-panel forward weight; winograd 6-panel forward",
+        "2d/many-channels": (
+            "winograd 2-panel forward input; winograd 4-panel forward weight; winograd 6-panel forward"
+        ),
         "2d/nothing-but-padding": "pieces-panel weight; winograd 2-panel weight",
-        "2d/one-pixel": "depthwise-nothing input; dots-nothing forward; pointwise-nothing forward input weight; pointwise-panel forward weight",
+        "2d/one-pixel": (
+            "depthwise-nothing input; dots-nothing forward; pointwise-nothing forward input weight; "
+            "pointwise-panel forward weight"
+        ),
         "2d/stride-skips-input": "im2col-nothing input; im2col-panel input",
         "2d/transposed-depthwise/tail": "depthwise-nothing forward; im2col-nothing forward",
         "2d/transposed-extra/tail": "dots-nothing input",
@@ -141,7 +166,10 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/dilated-apart/tail": "im2col-nothing input",
         "2d/first-layer/tail": "im2col-panel weight",
         "2d/grouped-1x1/tail": "pointwise-panel input",
-        "2d/one-pixel": "bfloat16-panel input; depthwise-nothing input weight; dots-nothing forward; pointwise-nothing forward input weight; pointwise-panel forward weight",
+        "2d/one-pixel": (
+            "bfloat16-panel input; depthwise-nothing input weight; dots-nothing forward; "
+            "pointwise-nothing forward input weight; pointwise-panel forward weight"
+        ),
         "2d/stride-skips-input": "im2col-nothing input; im2col-panel input",
         "2d/transposed-batch-0": "im2col-nothing forward",
         "2d/transposed-depthwise/tail": "depthwise-nothing forward; im2col-panel input",
@@ -154,7 +182,10 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/depthwise-dilated/tail": "im2col-nothing weight; im2col-panel input weight",
         "2d/depthwise/tail": "im2col-panel input weight",
         "2d/first-layer/tail": "im2col-nothing weight",
-        "2d/one-pixel": "depthwise-nothing forward input weight; im2col-nothing forward input; im2col-panel forward; pointwise-nothing forward input weight; pointwise-panel forward weight",
+        "2d/one-pixel": (
+            "depthwise-nothing forward input weight; im2col-nothing forward input; im2col-panel forward; "
+            "pointwise-nothing forward input weight; pointwise-panel forward weight"
+        ),
         "2d/one-pixel-padded": "im2col-panel input",
         "2d/stride-skips-input": "im2col-panel input",
         "2d/transposed-depthwise/tail": "im2col-panel input",

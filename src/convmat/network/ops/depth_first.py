@@ -84,6 +84,12 @@ class DepthFirst:
         return tuple({id(part.bound): part.bound.plan.program for part in parts}.values())
 
     @property
+    def packed(self) -> dict[int, int]:
+        """See HoldsWeights: those that strips have of their own, and those of the whole."""
+        parts = (part for share in self.shares for strip in share for part in strip)
+        return {part.bound.weights: part.bound.weight_bytes for part in parts}
+
+    @property
     def scratch(self) -> int:
         """Bytes that its jobs need beside the arrays."""
         return len(self.shares) * self._share_bytes

@@ -330,6 +330,7 @@ class Program(OfThisProcess):
         while waiting:  # as many stages behind each other as there are shapes to wait for
             program = waiting.pop()
             sizes |= packed_sizes(task.run for task in program.tasks)
+            sizes |= packed_sizes(run for _, run in program.layout.groups.values())
             waiting += [kept for each in program.bodies for kept in each.kept]
         return sizes
 
