@@ -135,10 +135,10 @@ def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator
         yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims, trial)
 
 
-IN_DOUBT = 16
+IN_DOUBT = 6
 """How many times as long as a hand-over what threads spare takes, at most, where calls say what is quicker.
 
-Up to 5 of them were found to be slower than one thread on a virtual machine: what is handed over has to be fetched.
+Up to 4 of them were found to be slower than one thread on a virtual machine: what is handed over has to be fetched.
 """
 
 

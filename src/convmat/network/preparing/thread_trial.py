@@ -14,7 +14,7 @@ from typing import Any
 
 from ...engine import thread_pool
 
-CALLS = 12
+CALLS = 7
 """Calls on one thread that are timed, and as many on all."""
 
 UNTIMED = 2
