@@ -2,8 +2,8 @@
 
 Preparing strips takes time, for which the first answer should not wait. A program that runs layer by layer until strips
 would have saved in its calls what preparing them takes pays at worst twice what the better choice would have (Karlin,
-Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988). What was called some times is mostly called more often
-yet: a third of it is waited for.
+Manasse, Rudolph and Sleator, "Competitive snoopy caching", 1988). What was called some times is mostly called again: a
+third of it is waited for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOKS = 2
 """The call after which it is looked at what layers gain: what is called once gains nothing."""
 
 PRICE = 3
-"""How many times what that look takes strips must have saved: a third of what preparing them takes, 6 to 13 times it."""
+"""How many times what that look takes strips must have saved; preparing them takes 6 to 13 times as long as it."""
 
 
 @dataclass(frozen=True)
