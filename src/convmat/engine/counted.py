@@ -74,7 +74,7 @@ class Counted:
 
     @property
     def kernel_names(self) -> tuple[str, ...]:
-        """What they are called."""
+        """Names of its kernels, by which preloaded ones are found."""
         found: tuple[str, ...] = self.inner.kernel_names
         return found
 

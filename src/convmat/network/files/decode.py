@@ -277,7 +277,7 @@ class Decoder:
         )
 
     def foreign(self, count: int, of: int) -> ModelReader:
-        """What reads nodes of other operators."""
+        """Reader of nodes of other operators."""
         try:
             return ModelReader(require_onnx(), self.name, None)
         except NetworkError:

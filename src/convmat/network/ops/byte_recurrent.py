@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import Expression, Sweep, elementwise, thread_pool
+from ...engine import Expression, elementwise, thread_pool
 from ..graph import Array, Node, Spec
 from .base import OPERATORS, Specs, Step, input_at, own_operator
 from .expressions import Spelling
 from .integer_products import bind_rows
-from .options import Options
+from .options import Options, load_sweep
 from .planned import Followed, Planned
 from .quantise import quantise_by_range
 from .recurrent import INPUTS, roll_whole_sequences, step_by_step, wire
@@ -126,13 +126,8 @@ def _scaled_rows(
     made = (x.shape[0], len(w))
     shapes = [made, (), (), *(each.shape for each in constants)]
     plan = elementwise(Expression(tuple(types), spelt.steps), shapes, made, thread_pool.count())
-    if isinstance(plan, str):
-        return None
-    sweep = Sweep(plan)
-    sweep.load()
-    if options.record is not None:
-        options.record.add_program(sweep)
-    return Followed(found.bound, _order_of(found), sweep, (-1, 1, 2, *constants))
+    sweep = load_sweep(plan, options)
+    return None if sweep is None else Followed(found.bound, _order_of(found), sweep, (-1, 1, 2, *constants))
 
 
 def _order_of(found: Planned) -> Callable[[Any], tuple[Array, Array | None, Array]]:

@@ -263,11 +263,11 @@ def _most_rows(layers: Sequence[FusedLayer], room: float) -> int:
         rows = -(-g.P[0] // count)
         start = (g.P[0] - rows) // 2
         spans = _spans(layers, start, start + rows)
-        whole = (
+        written = (
             (layer.y_bytes / (layer.geometry.P[0] * g.B), b - a)
             for layer, (a, b) in zip(layers, spans, strict=True)
         )
-        if sum(size * count for size, count in whole) <= room:
+        if sum(size * rows_of for size, rows_of in written) <= room:
             return rows
     return 0
 

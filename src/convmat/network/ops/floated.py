@@ -32,7 +32,7 @@ from ...engine import (
 from ...lazy_dataclass import dataclass
 from ...planner import Plan, PlanOptions
 from ..graph import Array, Node, Spec
-from .options import Options, bind_node, plan_node
+from .options import Options, bind_node, load_sweep, plan_node
 from .planned import Planned, aligned_bytes
 from .pointwise import expression
 
@@ -59,13 +59,8 @@ class CountedSweep:
         if said is None:
             return None
         plan = elementwise(said, [x.shape, (), ()], x.shape, thread_pool.count())
-        if isinstance(plan, str):
-            return None
-        sweep = Sweep(plan)
-        sweep.load()
-        if options.record is not None:
-            options.record.add_program(sweep)
-        return cls(sweep, scale, zero)
+        sweep = load_sweep(plan, options)
+        return None if sweep is None else cls(sweep, scale, zero)
 
     def __call__(self, x: Array, y: Array) -> None:
         """Write y."""
@@ -107,12 +102,9 @@ def _sweep_again(made: Spec, numbers: dict[str, Any], options: Options) -> tuple
         found.append((plan, tuple(np.asarray(each, FLOAT) for each in three), True))
     sweeps = []
     for plan, constants, added in found:
-        if isinstance(plan, str):
+        sweep = load_sweep(plan, options)
+        if sweep is None:
             return None
-        sweep = Sweep(plan)
-        sweep.load()
-        if options.record is not None:
-            options.record.add_program(sweep)
         sweeps.append(AgainSweep(sweep, constants, added))
     return tuple(sweeps)
 

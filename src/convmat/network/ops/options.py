@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import blas_threads, buffers
+from ...engine import Sweep, SweepPlan, blas_threads, buffers
 from ...lazy_dataclass import dataclass
 from ...planner import (
     Bound,
@@ -172,6 +172,20 @@ def bind_node(
         bound = plan.bind(filters, bias, lasting=scale is None and not w.flags.writeable)
         kept.add(lies, alike, bound, w)
         return bound
+
+
+def load_sweep(plan: SweepPlan | str, options: Options) -> Sweep | None:
+    """The sweep of a plan, its kernel loaded and written down in the record; None for a sentence why there is none.
+
+    Raises EngineError where the kernel can be neither found nor compiled.
+    """
+    if isinstance(plan, str):
+        return None
+    sweep = Sweep(plan)
+    sweep.load()
+    if options.record is not None:
+        options.record.add_program(sweep)
+    return sweep
 
 
 def repeatable(step: Callable[..., None], options: Options) -> Callable[..., None]:

@@ -216,7 +216,7 @@ class _Writer:
         return self.fn.load(at, self.kind, offset, mask=mask)
 
     def _load_input(self, now: _Now, gate: int, row: Value, offset: Value, mask: Value) -> Value:
-        """What the inputs add to a gate."""
+        """Product of the inputs that a gate adds."""
         at = now.x + row * self.words["x row"] + self.words["H"] * (gate * self.item)
         return self._load(at, offset, mask)
 
