@@ -42,6 +42,20 @@ NAMES: dict[str, Any] = {
 }
 
 SLIPS = {
+    "pictures too small for LeNet": Slip(
+        "nn.models.lenet((1, 8, 8))",
+        "lenet: the pictures are too small\n"
+        "  shape = (1, 8, 8)\n"
+        "  two 5x5 convolutions and two pools need 16x16; resnet20 takes any size",
+        "nn.models.resnet20((1, 8, 8))",
+    ),
+    "pictures that a U-Net cannot halve": Slip(
+        "nn.models.unet((1, 8, 12))",
+        "unet: the pictures cannot be halved 3 times\n"
+        "  shape = (1, 8, 12)\n"
+        "  multiples of 8 are needed: pad them, or take a smaller depth",
+        "nn.models.unet((1, 8, 12), depth=2)",
+    ),
     "smoothing of everything": Slip(
         "train.CrossEntropy(smoothing=1)",
         "train: smoothing is a share of each target\n"

@@ -103,7 +103,7 @@ def build(
     >>> net(np.zeros((3, 1, 8, 8), np.float32)).shape
     (3, 2)
     """
-    shape = _read_shape(shape)
+    shape = read_shape(shape)
     seed = require_whole("build", "seed", seed, least=0)
     require_layer("model", model)
     builder = Builder(shape, _read_dtype(dtype), seed)
@@ -123,7 +123,7 @@ def require_layer(name: str, given: object) -> None:
         raise NetworkError(f"build: {name} is no layer\n  {name} = {format_value(given)}\n  e.g. nn.Relu()")
 
 
-def _read_shape(shape: Any) -> tuple[int, ...]:
+def read_shape(shape: Any) -> tuple[int, ...]:
     """Extents of one example."""
     found = entries_of(shape)
     if found is None:
@@ -147,4 +147,4 @@ def _read_dtype(dtype: Any) -> np.dtype[Any]:
     return found
 
 
-__all__ = ["Builder", "Layer", "build"]
+__all__ = ["Builder", "Layer", "build", "read_shape"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..arguments import require_whole
+from ..errors import NetworkError, format_value
 from ..network import Network
-from .build import Layer, build
+from .build import Layer, build, read_shape
 from .layers import (
     BatchNorm,
     Clip,
@@ -21,15 +23,25 @@ from .layers import (
     Sequential,
 )
 
+LENET_LEAST = 16
+"""Pixels along an axis: (16 - 4) / 2 - 4 leaves the last pool a window."""
+
 
 def lenet(shape: Sequence[int] = (1, 28, 28), classes: int = 10, *, seed: int = 0) -> Network:
     """LeNet with 16 and 32 channels: two 5x5 convolutions with pools, two dense layers.
 
-    LeCun and others, "Gradient-based learning applied to document recognition", 1998.
+    LeCun and others, "Gradient-based learning applied to document recognition", 1998. Raises NetworkError where
+    pictures are smaller than 16x16.
 
     >>> lenet()
     <Network x: float32 batchx1x28x28 -> classifier.2.gemm.10: 10 nodes>
     """
+    shape = read_shape(shape)
+    if min(shape[1:], default=LENET_LEAST) < LENET_LEAST:
+        raise NetworkError(
+            f"lenet: the pictures are too small\n  shape = {format_value(shape)}\n"
+            f"  two 5x5 convolutions and two pools need {LENET_LEAST}x{LENET_LEAST}; resnet20 takes any size"
+        )
     features = Sequential(
         Conv(16, 5, init="he"), Relu(), MaxPool(2), Conv(32, 5, init="he"), Relu(), MaxPool(2)
     )
@@ -151,10 +163,18 @@ def unet(
 ) -> Network:
     """A U-Net: scores of so many classes for each pixel; `width` channels, twice as many at each of `depth` steps.
 
+    Raises NetworkError where a picture cannot be halved `depth` times.
+
     >>> import numpy as np
     >>> unet((1, 32, 32))(np.zeros((1, 1, 32, 32), np.float32)).shape
     (1, 2, 32, 32)
     """
+    shape, depth = read_shape(shape), require_whole("unet", "depth", depth, least=0)
+    if any(size % 2**depth for size in shape[1:]):
+        raise NetworkError(
+            f"unet: the pictures cannot be halved {depth} times\n  shape = {format_value(shape)}\n"
+            f"  multiples of {2**depth} are needed: pad them, or take a smaller depth"
+        )
 
     def level(channels: int, left: int) -> Layer:
         if not left:
