@@ -18,6 +18,7 @@ from convmat.errors import NetworkError
 from convmat.network.graph import Graph, Spec
 from convmat.network.net import Network
 from convmat.network.ops import OPERATORS, Options, Unknown
+from convmat.network.ops.dtypes import BITS, limits
 from convmat.network.preparing.infer import MEMORY_LIMIT
 from convmat.network.reading.read import read_graph
 
@@ -76,9 +77,28 @@ def _compared(case: Case, graph: Graph, inputs: dict[str, Array]) -> str:
                 continue
             if (array.shape, array.dtype) != (right.shape, right.dtype):
                 return f"{name} is {Spec.of(array)}, not {Spec.of(right)}"
+            array, right = array[_defined(case, right)], right[_defined(case, right)]
             if not np.allclose(array, right, rtol=case.rtol, atol=case.atol, equal_nan=True):
                 return f"{name} differs by {np.abs(np.subtract(array, right, dtype=float)).max()}"
     return ""
+
+
+def _defined(case: Case, right: Array) -> Array:
+    """Whether the standard says what each element becomes.
+
+    A float beyond the range of a whole number may become anything. Versions of ml_dtypes, which convert what is stored
+    to 2 and 4 bits, differ there.
+    """
+    first = next(iter(case.inputs.values()), None)
+    if (
+        case.op not in ("Cast", "CastLike")
+        or right.dtype.name not in BITS
+        or not isinstance(first, np.ndarray)
+    ):
+        return np.ones(right.shape, bool)
+    low, high = limits(right.dtype)
+    wide = np.trunc(first.astype(np.float64))
+    return np.asarray((wide >= low) & (wide <= high))
 
 
 def _shapes(case: Case) -> str:

@@ -367,12 +367,15 @@ def test_the_same_again_needs_no_second_look() -> None:
 
 def test_the_latest_shapes_stay_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as their packed weights leave room for, one at least."""
-    net = chained()
-    programs = [net.program({"x": Spec((1, 3, n, n), np.dtype(np.float32))}) for n in (8, 10)]
+    wide = normal(64, 64, 3, 3)  # so many that every CPU's choice packs them
+    net = convmat.load(
+        model([node("Conv", "x w", "y")], {"x": ("n", 64, "h", "w_")}, "y", {"w": wide}), exact=True
+    )
+    programs = [net.program({"x": Spec((1, 64, n, n), np.dtype(np.float32))}) for n in (8, 10)]
     assert programs[0].weight_bytes > 0
     assert len(net._programs.met) == 2
     monkeypatch.setattr("convmat.network.preparing.programs.WEIGHT_BYTES", 1)
-    net.program({"x": Spec((1, 3, 12, 12), np.dtype(np.float32))})
+    net.program({"x": Spec((1, 64, 12, 12), np.dtype(np.float32))})
     assert len(net._programs.met) == 1
 
 
