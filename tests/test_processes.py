@@ -116,6 +116,23 @@ def test_pickles_are_read_by_other_processes(tmp_path: Path) -> None:
     ]
 
 
+def test_arrays_from_a_pickle_take_the_short_way() -> None:
+    """Their element type is equal to NumPy's own, and not it: what compares identities would look at them each time."""
+    x, w, bias = normal(2, 64), normal(64, 32, seed=1), normal(32, seed=2)
+    given = pickle.loads(pickle.dumps(x))
+    assert given.dtype is not x.dtype
+    net = convmat.load(model([node("Gemm", "x w b", "y")], {"x": x.shape}, "y", {"w": w, "b": bias}))
+    for each in (given, pickle.loads(pickle.dumps(x))):
+        assert np.array_equal(net(each), net(x))
+        assert net._latest is not None
+        assert net._latest.match(each) is not None
+    made, x, right = bound()
+    given, out = pickle.loads(pickle.dumps((x, np.empty_like(right))))
+    assert made.jobs(given, None, out, 0) is not None
+    assert made.plan._is_plain(given, out, None)
+    assert np.array_equal(made(given, out=out), right)
+
+
 def test_weights_weights_name_something_else_are_refused_and_can_be_bound_again() -> None:
     made, x, right = bound(lowering="im2col", engine="jit")
     call, (plan, name, *rest) = made.__reduce__()

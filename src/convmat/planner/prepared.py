@@ -211,7 +211,7 @@ class Prepared:
 
     def _run_plain(self, x: Any, w: Any, out: Any) -> Array | None:
         """The result where x, w and out are just what was planned and lie apart; None where they are not."""
-        fits = type(w) is np.ndarray and w.dtype is self._dtypes.w and w.shape == self._shapes["w"]
+        fits = type(w) is np.ndarray and w.dtype == self._dtypes.w and w.shape == self._shapes["w"]
         if not fits or not w.flags.c_contiguous:
             return None
         y = allocate("conv", self._shapes["y"], self._dtypes.out) if out is None else out
@@ -235,7 +235,7 @@ class Prepared:
                 and (
                     residual.dtype.kind != "i" or self.problem.epilogue.weighed
                 )  # whose size is looked at first
-                and residual.dtype is self._dtypes.out
+                and residual.dtype == self._dtypes.out
                 and residual.shape == self._shapes["y"]
                 and residual.flags.c_contiguous
             )
@@ -243,8 +243,8 @@ class Prepared:
             fits
             and type(x) is np.ndarray
             and type(out) is np.ndarray
-            and x.dtype is self._dtypes.array
-            and out.dtype is self._dtypes.out
+            and x.dtype == self._dtypes.array
+            and out.dtype == self._dtypes.out
             and x.shape == self._shapes["x"]
             and out.shape == self._shapes["y"]
             and x.flags.c_contiguous

@@ -21,7 +21,7 @@ class LatestArray(NamedTuple):
 
     def fits(self, x: Any) -> bool:
         """Whether x is such an array."""
-        return type(x) is np.ndarray and x.shape == self.shape and x.dtype is self.dtype
+        return type(x) is np.ndarray and x.shape == self.shape and x.dtype == self.dtype
 
 
 class Latest(NamedTuple):
