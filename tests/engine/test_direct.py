@@ -88,6 +88,9 @@ PLANES = (
     Kind("every second, filter of two", (2, 2), s=(2, 2)),
     Kind("every second, five", (5, 5), s=(2, 2), G=2),
     Kind("every third", (3, 3), s=(3, 3)),
+    Kind("every third, five", (2, 5), G=1, c=2, m=8, s=(1, 3)),
+    Kind("every fourth", (2, 7), s=(1, 4)),
+    Kind("every fourth, dilated", (2, 3), s=(2, 4), d=(1, 3), dtype="float64"),
     Kind("every fifth", (2, 3), s=(1, 5)),
     Kind("dilated", (3, 3), d=(2, 2)),
     Kind("dilated, every second", (3, 4), s=(2, 2), d=(3, 1)),
@@ -156,7 +159,8 @@ KINDS = PLANES + CHANNELS
 TARGETS = ("native", "x86-64-v3")
 
 COVERING = (
-    "dilated", "dilated, every second", "widely dilated, every second", "two of 3x20", "first layer",
+    "every third, five", "every fourth, dilated", "dilated", "dilated, every second", "widely dilated, every second",
+    "two of 3x20", "first layer",
     "blocks and epilogue", "1x1", "1x7", "7x1", "1-D", "1-D, every second", "3-D", "3-D, strides", "bytes",
     "unsigned bytes", "bias", "all of the epilogue",
     "channels: every second", "channels: strides and dilation", "channels: 1-D", "channels: 3-D", "channels: in twos",
@@ -461,6 +465,16 @@ def test_half_vectors_where_they_take_no_longer(columns: int, whole: int, split:
         given["y"] = np.full_like(y, np.nan)
         made.run(given, None, 1)
         np.testing.assert_array_equal(given["y"], y)
+
+
+def test_no_half_vectors_where_lanes_lie_far_apart() -> None:
+    """All their loads are under masks, of which there are as many for a tap as elements from lane to lane."""
+    for name, narrow in (("every second", host().vector_bytes == 64), ("every third", False)):
+        kind = next(kind for kind in KINDS if kind.name == name)
+        sizes = 1, (9, 7 * kind.s[1]), ((0, 0), (1, 1))
+        (step,) = program(kind.problem(sizes), host()).steps
+        assert isinstance(step, direct_plan.DirectPlan)
+        assert bool(step.words["narrow"]) == narrow
 
 
 def test_the_residual_may_be_the_output(cpu: Cpu) -> None:

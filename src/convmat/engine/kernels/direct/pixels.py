@@ -27,13 +27,23 @@ from ...ir.dots import Unit
 from ...ir.instructions import Type, i8
 from .planes import OuterIndex, RoundingAgain, WindowSteps, argument_names
 from .quad_reads import QUAD, QuadReads
-from .strided_loads import EVERY, Reads
+from .strided_loads import EVERY, Reads, count_beside_loads
 
 MOST_UNROLLED = 16
 """Taps along the lane axis that are written out one by one; of more, there is a loop."""
 
 MOST_STEPS = 400
 """FMAs of one block that are written out: more would only crowd the instruction cache."""
+
+NARROW, NARROW_LINES, NARROW_TAPS = 2.0, 1.25, 1.05
+"""How much more an element costs in vectors of half the size; by lines and by taps, where a CPU splits whole ones."""
+
+NARROW_STEP = 2
+"""Elements apart that lanes of such vectors lie at most. All their loads are under masks; of larger steps there are
+more of these than registers, and a tap costs half as much again."""
+
+BESIDE_LOAD = 0.55
+"""FMAs that another load or shuffle of whole vectors takes the time of, beside those that a tap's vector goes into."""
 
 TALLEST = 8
 """Rows of a block: beyond, a line of x is hardly read less often."""
@@ -177,17 +187,25 @@ class PixelsRecipe:
         reads = self.reads(self.lanes)
         return reads.behind(self.distances) + (self.lane.reach - self.distances[-1])
 
-    def count_gathered(self, columns: int, whole: int) -> float:
-        """Elements of x that a tap's vector is put together from one by one, on average; `whole`: chunks inside x.
+    def takes_halves(self, columns: int, splits: bool) -> bool:
+        """Whether rows of so many columns take vectors of half the size; `splits`: the CPU does whole ones in two."""
+        half, chunks = -(-columns // (self.lanes // 2)), -(-columns // self.lanes)
+        fewer = half * self.count_half(splits) <= 2 * chunks
+        return self.halves and not self.beside and fewer and self.lane.step <= NARROW_STEP
 
-        Where they are far apart, or under masks: without registers for these each lane is asked for, otherwise those
-        that a line of so many `columns` has.
+    def count_half(self, splits: bool) -> float:
+        """How much more an element costs in vectors of half the size."""
+        return NARROW if not splits else NARROW_LINES if self.by_lines else NARROW_TAPS
+
+    def count_apart(self, columns: int) -> float:
+        """What putting a tap's vector together takes where its elements lie apart, in FMAs; of `columns` in a line.
+
+        Further loads and shuffles; far apart, each element by itself: without registers for masks each lane is asked
+        for, otherwise those that a line has, on average.
         """
-        if self.lane.step <= 2:
-            return 0.0
-        chunks = -(-columns // self.lanes)
-        inside = whole if self.lane.step <= EVERY else 0
-        return (self.lanes if self.signs else columns / chunks) * (1 - min(max(inside, 0) / chunks, 1.0))
+        if self.lane.step <= EVERY:
+            return BESIDE_LOAD * count_beside_loads(self.lane.step) if self.unit is None else 0.0
+        return float(self.lanes) if self.signs else columns / -(-columns // self.lanes)
 
     @property
     def weights(self) -> str:

@@ -52,9 +52,6 @@ extents would be constants of the kernel."""
 CACHED = 256 << 10
 """Bytes of x that a task reads for one block of A's rows and finds again for the next."""
 
-NARROW, NARROW_LINES, NARROW_TAPS = 2.0, 1.25, 1.05
-"""How much more an element costs in vectors of half the size; by lines and by taps, where a CPU splits whole ones."""
-
 LEAST_ROWS = 1.2
 """A tap read in place costs at least as much as multiplying it with so many rows: loads and masks bound it."""
 
@@ -184,21 +181,21 @@ class DirectPlan(KernelPlan):
     def effort(self) -> Effort:
         """What one call makes the machine do: every tap of every vector of pixels or channels."""
         p, r = self.product, self.recipe
-        blocks, gathered = 1, 0.0
+        blocks, apart = 1, 0.0
         if isinstance(r, channels.ChannelsRecipe):
             vectors = p.n * -(-p.batch // r.lanes)
         else:
             blocks = p.m // r.m
             columns = p.c.cols[-1].extent
             line: float = -(-columns // r.lanes)
-            gathered = r.count_gathered(columns, self.words["last chunk"] - self.words["first chunk"])
+            apart = blocks * r.count_apart(columns)
             if r.beside:
                 line = self.words["rows"] / self.words["y rows"]
             elif self.words["narrow"]:
-                line = -(-columns // (r.lanes // 2)) / 2 * _narrow_cost(r, self._splits)
+                line = -(-columns // (r.lanes // 2)) / 2 * r.count_half(self._splits)
             vectors = round(p.batch * (p.n // max(columns, 1)) * line)
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
-        rows = max(p.m, LEAST_ROWS) + gathered
+        rows = max(p.m, LEAST_ROWS) + apart
         terms = r.taps if isinstance(r, pixels.PixelsRecipe) and r.unit else p.k
         flops = round(2 * r.lanes * vectors * terms * rows)
         again = (blocks - 1) * math.prod(self.shapes["x"]) * self.dtypes.array.itemsize
@@ -329,11 +326,6 @@ def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRe
 # ---- words --------------------------------------------------------------------------------------------------
 
 
-def _narrow_cost(r: pixels.PixelsRecipe, splits: bool) -> float:
-    """How much more an element costs in vectors of half the size, on a CPU that splits whole ones or does not."""
-    return NARROW if not splits else NARROW_LINES if r.by_lines else NARROW_TAPS
-
-
 def _words(known: Reading, r: DirectRecipe, splits: bool) -> tuple[dict[str, int], int, int, int]:
     """The words that do not depend on how the work is shared; planes, rows of a plane, and rows of a block."""
     c, x, y, extents = known.c, known.x, known.y, known.extents
@@ -371,7 +363,7 @@ def _words(known: Reading, r: DirectRecipe, splits: bool) -> tuple[dict[str, int
     group, down, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
     chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
     first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
-    narrow = bool(not r.beside and r.halves and half * _narrow_cost(r, splits) <= 2 * chunks)
+    narrow = r.takes_halves(lane.extent, splits)
     words |= {
         "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[down],
         f"w {group}": r.packed_bytes if r.packed else known.w[group],

@@ -5,7 +5,7 @@
     step 1      a load, wherever it begins
     step 2      two loads and a shuffle; the second tap of a pair takes the other elements of the same two, and a tap
                 two elements on is the vector before, moved by a lane, with one element more
-    step 3, 4   whole vectors and shuffles; beyond, or under a mask, each lane by its address
+    step 3, 4   whole vectors and shuffles; beyond, each lane by its address
 
 Under masks, positions are compared as a vector: lanes outside [0, limit) are `outside` and are not read. Without masks
 nothing is read behind the last element that is wanted, but for the odd one of a pair: `behind` tells.
@@ -18,13 +18,22 @@ from collections.abc import Callable, Sequence
 from ....lazy_dataclass import dataclass
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, below, const, i1, i32, i64, less, select, shuffle, splat, trunc
-from ...ir.shuffles import load_every, widen
+from ...ir.shuffles import load_every, pick_every, widen
 from ..epilogue import gather_at
 
 EVERY = 4
 """Steps that are read as whole vectors."""
 
 Masks = dict[int, Value]
+
+
+def count_beside_loads(step: int) -> int:
+    """Instructions that a vector of elements so far apart takes beside one load, on average over a line's taps.
+
+    >>> [count_beside_loads(step) for step in (1, 2, 3, 4)]
+    [0, 1, 4, 6]
+    """
+    return 1 if step == 2 else 2 * (step - 1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Reads:
         position: of lane 0 at distance 0. limit: of positions, i64.
         """
         n = self.lanes
-        spread = 1 if self.step <= 2 else self.step
+        spread = 1 if self.step <= EVERY else self.step
         first = splat(trunc(position, to=i32), lanes=n)
         bound = splat(trunc(limit, to=i32), lanes=n)
         found = {}
@@ -86,7 +95,8 @@ class Reads:
     def _loads(self, distances: Sequence[int]) -> tuple[list[int], list[int]]:
         """Where the loads under masks begin, and of those the pairs."""
         if self.step != 2:
-            return list(distances), []
+            vectors = self.step if self.step <= EVERY else 1
+            return sorted({each + v * self.lanes for each in distances for v in range(vectors)}), []
         found: list[int] = []
         pairs: list[int] = []
         for at, distance in enumerate(distances):
@@ -125,6 +135,8 @@ class Reads:
         def apart(distance: int) -> Value:
             if masks is None and self.step <= EVERY:
                 return self._widen(load_every(fn, x, self.array.x(n), self.step, distance * item))
+            if masks is not None and self.step <= EVERY:
+                return pick_every([load(distance + v * n) for v in range(self.step)], self.step)
             mask = const(i1.x(n), 1) if masks is None else self._mask(masks[distance])
             places = const(i64.x(n), [(distance + i * self.step) * item for i in range(n)])
             return self._fill_outside(self._widen(gather_at(fn, x, places, self.array.x(n), mask)), mask)
@@ -151,4 +163,4 @@ class Reads:
         return made - (splat(self.zero, lanes=made.type.lanes) if made.type.lanes else self.zero)
 
 
-__all__ = ["Masks", "Reads"]
+__all__ = ["EVERY", "Masks", "Reads", "count_beside_loads"]
