@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from convmat.engine.cpu import Cpu
 from convmat.engine.ir.dots import Unit
 from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps import recurrence
@@ -27,6 +28,7 @@ from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.softmax import softmax
+from convmat.engine.kernels.sweeps.top import TYPES, Top, top
 from convmat.engine.kernels.sweeps.upsample import upsample
 from convmat.engine.kernels.sweeps.weigh import Weigh, weigh_bytes
 from convmat.engine.runtime import thread_pool
@@ -317,6 +319,45 @@ def steps(pick: Pick) -> None:
         np.testing.assert_array_equal(arrays["y"][-1], arrays["last"])
 
 
+def tops(pick: Pick) -> None:
+    """The k best of lines between pages, among many that are equal, NaN and infinities, in vectors of either length."""
+    dtype = np.dtype(str(pick.choice(TYPES)))
+    lines_, n = int(pick.integers(1, 5)), int(pick.choice([pick.integers(1, 200), pick.integers(200, 12000)]))
+    k = int(pick.choice([1, min(n, 16), min(n, 17), int(pick.integers(1, n + 1)), n, 1 + n // 9]))
+    if dtype.kind == "f":
+        special: Array = np.array([-np.inf, np.inf, np.nan, -0.0, 0.0, 1.0])
+        x = pick.choice(special, (lines_, n)).astype(dtype)
+        x = np.where(pick.random(x.shape) < pick.random(), x, pick.standard_normal(x.shape)).astype(dtype)
+    else:
+        ends = np.iinfo(dtype)
+        x = pick.integers(ends.min, ends.max, (lines_, n), dtype, endpoint=True)
+        x = np.where(pick.random(x.shape) < pick.random(), x, x % dtype.type(7)).astype(dtype)
+    if pick.random() < 0.2:
+        x.sort(axis=1)
+    largest, threads = bool(pick.integers(2)), int(pick.integers(1, 4))
+    order = np.argsort(x, axis=1, kind="stable")
+    if largest:
+        order = n - 1 - np.argsort(x[:, ::-1], axis=1, kind="stable")[:, ::-1]
+    found = top(lines_, n, k, dtype.name, threads, largest=largest)
+    assert isinstance(found, tuple), found
+    plan, scratch = found
+    avx2 = Cpu.named("x86-64-v3")
+    assert isinstance(plan.recipe, Top)
+    if avx2.runs_here() and pick.integers(2):
+        plan = replace(plan, cpu=avx2, recipe=replace(plan.recipe, lanes=32 // max(4, dtype.itemsize)))
+    sweep = Sweep(plan)
+    sweep.load()
+    made = [np.zeros(scratch, np.uint8), np.zeros((lines_, k), dtype), np.zeros((lines_, k), np.int64)]
+    for Fenced.behind in (True, False):
+        fenced = [Fenced.holding(each) for each in (x, *made)]
+        fenced[0].freeze()
+        arrays = [each.array(array) for each, array in zip(fenced, (x, *made), strict=True)]
+        sweep(*arrays)
+        assert all(each.untouched() for each in fenced)
+        np.testing.assert_array_equal(arrays[3], order[:, :k])
+        assert arrays[2].tobytes() == np.take_along_axis(x, order[:, :k], 1).tobytes()
+
+
 def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
@@ -331,6 +372,8 @@ def main(seed: int, count: int) -> None:
             shown += 1
         for _ in range(count // 8):
             steps(pick)
+        for _ in range(count // 2):
+            tops(pick)
     print(f"done: {done} sweeps", flush=True)
 
 

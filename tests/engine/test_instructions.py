@@ -73,6 +73,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "all_lanes": [((i1.x(lanes),), {}) for lanes in LANES if lanes],
     "lanes_of_bits": [((kind,), {}) for kind in INTS],
+    "bits_of_lanes": [((i1.x(lanes),), {}) for lanes in (4, 8, 16)],
+    "trailing_zeros": [((i64,), {})],
     "sext": casts(*PAIRS),
     "zext": casts(*PAIRS, *((i1, kind) for kind in INTS)),
     "trunc": casts(*((large, small) for small, large in PAIRS)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import convmat
 from convmat.engine import host
@@ -91,6 +93,38 @@ def test_places_of_extremes() -> None:
         for op, last in ways for axis in range(3)
     ])  # fmt: skip
     run([(op, [whole(t)], {"axis": 1 + (t == "int8")}) for op, _ in ways[::2] for t in ("int64", "int8")])
+
+
+@pytest.mark.parametrize("named", ["v i", "v ", " i"])
+def test_the_first_in_order(named: str) -> None:
+    """Along every axis, one, few and many of them; of both outputs those that have a name."""
+    x = np.round(normal(*SHAPE), 1)
+    x[0, 0, 5], x[1, :, 3], x[2, 4, -2:] = np.nan, np.nan, np.inf
+    draws: dict[str, Array] = {"f": x, "d": x.astype(np.float64), "i": whole("int32"), "b": whole("uint8")}
+    ways = list(itertools.product(draws, range(3), ("1", "few", "all"), (0, 1)))
+    nodes, constants, outputs = [], {}, []
+    for i, (kind, axis, many, largest) in enumerate(ways):
+        constants[f"k{i}"] = np.array([{"1": 1, "few": 3, "all": SHAPE[axis]}[many]])
+        made = [f"{each}{i}" if each else "" for each in named.split(" ")]
+        outputs.append(made)
+        nodes.append(helper.make_node("TopK", [kind, f"k{i}"], made, f"n{i}", axis=axis, largest=largest))
+    kinds = {name: number_of(each.dtype) for name, each in draws.items()}
+    names = [each for made in outputs for each in made if each]
+    net = convmat.load(
+        model(
+            nodes, {n: x.shape for n, x in draws.items()}, " ".join(names), constants, opset=11, kinds=kinds
+        )
+    )
+    found = net(draws)
+    assert {layer.engine for layer in net.summary().layers} == {"jit"}
+    for i, (kind, axis, _, largest) in enumerate(ways):
+        about = {"axis": axis, "largest": largest}
+        wanted = OPERATORS["TopK"](
+            Node("TopK", (), ("v", "i"), about, "n", 11), (draws[kind], constants[f"k{i}"])
+        )
+        for name, right in zip(outputs[i], wanted, strict=False):
+            if name:
+                np.testing.assert_array_equal(found[name], right, err_msg=f"{ways[i]}")
 
 
 def test_margins_of_a_mirror() -> None:

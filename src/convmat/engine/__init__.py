@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.softmax import softmax
+    from .kernels.sweeps.top import top
     from .kernels.sweeps.unpool import unpool, unpool_overlapping
     from .kernels.sweeps.upsample import upsample
     from .kernels.sweeps.weigh import weigh_bytes
@@ -119,6 +120,7 @@ _HOMES = {
     "normalise": ".kernels.sweeps.normalise:normalise",
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
+    "top": ".kernels.sweeps.top:top",
     "unpool": ".kernels.sweeps.unpool:unpool",
     "unpool_overlapping": ".kernels.sweeps.unpool:unpool_overlapping",
     "upsample": ".kernels.sweeps.upsample:upsample",
@@ -261,6 +263,7 @@ __all__ = [
     "thread_pool",
     "thread_pool_ir",
     "threads",
+    "top",
     "towards_zero",
     "unpool",
     "unpool_overlapping",

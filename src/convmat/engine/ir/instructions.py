@@ -55,7 +55,7 @@ __all__ = [  # noqa: RUF022
     "floor", "ceil",
     "and_", "or_", "xor", "shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem",
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select",
-    "all_lanes", "lanes_of_bits",
+    "all_lanes", "lanes_of_bits", "bits_of_lanes", "trailing_zeros",
     "sext", "zext", "trunc", "sitofp", "uitofp", "fptosi", "fpext", "fptrunc", "bitcast", "regroup",
     "advance", "splat", "shuffle", "extract", "insert",
 ]
@@ -347,6 +347,21 @@ def lanes_of_bits(a: Value) -> Text:
     """The mask whose lanes are the bits of an integer, the lowest first."""
     mask = i1.x(8 * a.type.bytes)
     return f"bitcast {a.type.text} {a.name} to {mask.text}", mask
+
+
+@pure(lambda a: np.int64(sum(1 << lane for lane in np.flatnonzero(a))).astype(np.int64))
+def bits_of_lanes(mask: Value) -> Text:
+    """The 64-bit integer whose lowest bits are the lanes of a mask, the first the lowest; of 32 lanes at most."""
+    assert mask.home is not None
+    bits = f"i{mask.type.lanes}"
+    number = mask.home.emit(f"bitcast {mask.type.text} {mask.name} to {bits}", i64)
+    return f"zext {bits} {number.name} to i64", i64
+
+
+@pure(lambda a: np.asarray(next((i for i in range(64) if int(a) >> i & 1), 64), np.int64))
+def trailing_zeros(a: Value) -> Text:
+    """The number of zeros below the lowest one of a 64-bit integer; 64 where there is no one."""
+    return f"call i64 @llvm.cttz.i64(i64 {a.name}, i1 false)", i64
 
 
 # ---- conversions: `to` is the kind of a lane --------------------------------------------------------------

@@ -39,6 +39,7 @@ from .einsum import LETTERS, equation_of
 from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
 from .integer_means import INTEGER_MEAN, mean_factors
 from .moving import COPIES
+from .ordered import find_top
 from .planned import Moved, Multiplied, Swept
 from .pointwise import describe_pass, expression
 from .quantised_sweeps import sweep_by_axis
@@ -69,6 +70,9 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     try:
         if not node.domain and node.op in COPIES:
             return _find_moves(node, specs, made)
+        if node.op == "TopK" and not node.domain:
+            small = there[0].size < FEWEST and there[0].dtype.kind != "f"
+            return None if small else find_top(node, specs, made)
         if node.op == "DynamicQuantizeLinear" and not node.domain:
             return _find_range_pass(there[0], made)
         if node.domain == OWN and node.op in LEARNED:

@@ -150,7 +150,7 @@ def place(node: Node, x: Array) -> Any:
 
 def _top_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
-    axis, k = axis_of(node, node.get("axis", -1), x.rank), _top(node, specs)
+    axis, k = axis_of(node, node.get("axis", -1), x.rank), wanted_count(node, specs)
     if not x.rank or not 0 <= k <= x.shape[axis]:
         raise node.error(f"its k is {k}\n  {x} has fewer along axis {axis}")
     shape, places = (*x.shape[:axis], k, *x.shape[axis + 1 :]), None
@@ -162,7 +162,8 @@ def _top_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64), places))
 
 
-def _top(node: Node, specs: Specs) -> int:
+def wanted_count(node: Node, specs: Specs) -> int:
+    """How many elements TopK takes of each line."""
     k = attribute_or_input(node, specs, "k", 1, 10)
     if k is None or len(k) != 1:
         raise node.error("its k is not one number")

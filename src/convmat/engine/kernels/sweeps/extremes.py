@@ -1,4 +1,4 @@
-"""Where along an axis the extreme is: ArgMax and ArgMin.
+"""Where along an axis the extreme is: ArgMax and ArgMin; and which element it is, for the first of TopK.
 
     y[k, i] = the j of the largest x[k, j, i], of equal ones the first (or last); NaN counts as the extreme
 
@@ -42,7 +42,7 @@ from .reductions import FLOATS, INTEGERS, share_pieces
 class ExtremesRecipe(SweepRecipe):
     """The least or the largest, of equal ones the last or the first; of which type, lanes of a vector.
 
-    `across`: lanes lie along what is behind the axis.
+    `across`: lanes lie along what is behind the axis. `valued`: the element itself is written too.
     """
 
     least: bool
@@ -50,8 +50,13 @@ class ExtremesRecipe(SweepRecipe):
     across: bool
     type: Type
     lanes: int
+    valued: bool = False
     words = ("count",)
-    arrays = ("x", "y")
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Those of a SweepRecipe."""
+        return ("x", "values", "y") if self.valued else ("x", "y")
 
     def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
         """Line by line, or a vector of columns at a time."""
@@ -59,30 +64,38 @@ class ExtremesRecipe(SweepRecipe):
         with fn.loop(share.first, share.stop) as line:
             if not self.across:
                 x = words["x"] + line.index * count * item
-                fn.store(self._along(fn, x, count), words["y"], line.index * i64.bytes)
+                best, place = self._along(fn, x, count)
+                fn.store(place, words["y"], line.index * i64.bytes)
+                if self.valued:
+                    fn.store(best, words["values"], line.index * item)
                 return
             x = words["x"] + line.index * count * columns * item
             y = words["y"] + line.index * columns * i64.bytes
 
             def vector(column: Value, left: Value | None) -> None:
                 mask = None if left is None else prefix_mask(self.lanes, left)
-                found = self._column(fn, x + column * item, columns * item, count, mask)
+                best, found = self._column(fn, x + column * item, columns * item, count, mask)
                 fn.store(found, y, column * i64.bytes, mask=mask)
+                if self.valued:
+                    values = words["values"] + line.index * columns * item
+                    fn.store(best, values, column * item, mask=mask)
 
             share.vectors(fn, self.lanes, vector)
 
-    def _column(self, fn: Function, x: Value, step: Value, count: Value, mask: Value | None) -> Value:
-        """The places in a vector of columns, of elements a step apart."""
+    def _column(
+        self, fn: Function, x: Value, step: Value, count: Value, mask: Value | None
+    ) -> tuple[Value, Value]:
+        """The best of a vector of columns, and their places, of elements a step apart."""
         kind, places = self.type.x(self.lanes), i32.x(self.lanes)
         first = fn.load(x, kind, mask=mask)
         with fn.loop(count - count + 1, count, carried=[first, const(places, 0)]) as row:
             found, best = fn.load(x, kind, row.index * step, mask=mask), row.carried[0]
             here = splat(trunc(row.index, to=i32), lanes=self.lanes)
             row.carry(*self._better(self._beats(found, best), (found, here), row.carried))
-        return sext(row.results[1], to=i64.x(self.lanes))
+        return row.results[0], sext(row.results[1], to=i64.x(self.lanes))
 
-    def _along(self, fn: Function, x: Value, count: Value) -> Value:
-        """The place in one line."""
+    def _along(self, fn: Function, x: Value, count: Value) -> tuple[Value, Value]:
+        """The best of one line, and its place."""
         lanes, kind, item = self.lanes, self.type.x(self.lanes), self.type.bytes
         first, order = splat(fn.load(x, self.type), lanes=lanes), const(i32.x(lanes), tuple(range(lanes)))
         with fn.loop(count - count, count, lanes, carried=[first, const(order.type, 0)]) as part:
@@ -99,7 +112,7 @@ class ExtremesRecipe(SweepRecipe):
             ahead = greater(there, place) if self.last else less(there, place)
             ties = self._same(other, best) & ahead
             best, place = self._better(self._exceeds(other, best) | ties, (other, there), (best, place))
-        return sext(extract(place, lane=0), to=i64)
+        return extract(best, lane=0), sext(extract(place, lane=0), to=i64)
 
     @staticmethod
     def _better(mask: Value, these: Sequence[Value], those: Sequence[Value]) -> tuple[Value, Value]:
@@ -125,11 +138,18 @@ class ExtremesRecipe(SweepRecipe):
 
 
 def extreme_places(
-    shape: Sequence[int], axis: int, dtype: str, threads: int, *, least: bool = False, last: bool = False
+    shape: Sequence[int],
+    axis: int,
+    dtype: str,
+    threads: int,
+    *,
+    least: bool = False,
+    last: bool = False,
+    valued: bool = False,
 ) -> SweepPlan | str:
     """The kernel of ArgMax (or ArgMin) along an axis; a sentence where there is none.
 
-    x of that shape -> y, int64, without the axis; both C-contiguous.
+    x of that shape -> y, int64, without the axis (and before it the elements, if `valued`); all C-contiguous.
 
     >>> import numpy as np
     >>> from convmat.engine import Sweep
@@ -150,7 +170,7 @@ def extreme_places(
             f"takes up to 2^31 - 1 elements along the axis, and one at least, got {'x'.join(map(str, shape))}"
         )
     type, lines = ELEMENTS[dtype], math.prod(shape[:axis])
-    recipe = ExtremesRecipe(least, last, behind > 1, type, host().lanes(type.bytes))
+    recipe = ExtremesRecipe(least, last, behind > 1, type, host().lanes(type.bytes), valued)
     if behind > 1:
         words, tasks = share_lines(lines, behind * count, threads, whole=False)
         words, tasks = share_pieces(words, tasks, lines, behind)
