@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from ...engine import (
-    Expression,
     Sweep,
     SweepPlan,
     batch_norm,
@@ -21,7 +20,6 @@ from ...engine import (
     byte_means,
     elementwise,
     extreme_places,
-    lookup,
     normalise,
     pixel_shuffle,
     reduction,
@@ -30,11 +28,11 @@ from ...engine import (
     strided_copy,
     thread_pool,
     upsample,
-    weigh_bytes,
 )
 from ...planner import contraction
 from ..graph import Node, Spec
 from .base import OWN, Specs, Unknown, axis_of, broadcast_shape, input_at
+from .byte_functions import find_table, find_weighed
 from .einsum import LETTERS, equation_of
 from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
 from .integer_means import INTEGER_MEAN, mean_factors
@@ -45,7 +43,6 @@ from .pointwise import describe_pass, expression
 from .quantised_sweeps import sweep_by_axis
 from .reductions import ONE_AXIS, reduced_axes
 from .resize import find_repeats, find_weights
-from .weighing import BYTES, find_factors
 
 LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
@@ -116,9 +113,9 @@ def _find_pass(node: Node, specs: Specs, made: Spec) -> Found:
         return KINDS[node.op](node, specs, there[0], made) if known else None
     if made.size < FEWEST and not {*said.types} & {"float32", "float64"}:
         return None
-    if (tabled := _find_table(node, said, there, made)) is not None:
+    if (tabled := find_table(node, said, there, made)) is not None:
         return tabled
-    if (found := _find_weighed(node, said, there, made)) is not None:
+    if (found := find_weighed(node, said, there, made)) is not None:
         return found
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))
@@ -152,59 +149,6 @@ def _find_mean(there: Sequence[Spec], made: Spec) -> Found:
     x_scale, x_zero, y_scale, y_zero = known
     factors = mean_factors(pixels, x_zero, x_scale, y_scale, y_zero)
     return Moved(((Sweep(plan), (0, *factors), -1),), "sums of bytes")
-
-
-SHORTEST = 16
-"""Bytes in a row from which on it pays to load a table for them."""
-
-
-def _find_table(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
-    """Table from 8-bit numbers to 8-bit numbers: what each becomes, one for all or for each index of an axis."""
-    bytes_, late = (np.int8, np.uint8), [i for i, spec in enumerate(there) if spec.value is None]
-    if len(late) != 1 or made.dtype not in bytes_ or there[late[0]].dtype not in bytes_:
-        return None
-    (at,), x = late, there[late[0]].shape
-    shapes = [(1,) * (len(x) - spec.rank) + spec.shape for spec in there if spec.value is not None]
-    axes = {axis for shape in shapes for axis, n in enumerate(shape) if n > 1}
-    if x != made.shape or len(axes) > 1 or any(len(shape) > len(x) for shape in shapes):
-        return None
-    axis = next(iter(axes), -1)
-    cycle, columns = (x[axis], math.prod(x[axis + 1 :])) if axes else (1, made.size)
-    plan = lookup(made.size // columns, columns, cycle, thread_pool.count()) if columns >= SHORTEST else ""
-    if isinstance(plan, str):
-        return None
-    every = np.arange(256, dtype=np.uint8).view(there[at].dtype)[None]
-    inputs = [every if spec.value is None else spec.value.reshape(-1, 1) for spec in there]
-    with np.errstate(all="ignore"):
-        table = np.ascontiguousarray(np.broadcast_to(said(*inputs), (cycle, 256)))
-    return Moved(((Sweep(plan), (at, table), -1),), describe_pass(node).replace("one pass", "a table", 1))
-
-
-REPAYING = 1 << 14
-"""Elements from which on a pass over two arrays of bytes repays that the 65,536 values of its function are computed."""
-
-
-def _find_weighed(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
-    """Two arrays of bytes that numbers weigh, if that gives all that the function gives."""
-    late = [i for i, spec in enumerate(there) if spec.value is None]
-    if (
-        len(late) != 2
-        or made.size < REPAYING
-        or any(spec.size > 1 for spec in there if spec.value is not None)
-    ):
-        return None
-    first, second = late
-    arrays = (there[first], there[second])
-    if made.dtype not in BYTES or any(each.dtype not in BYTES or each.shape != made.shape for each in arrays):
-        return None
-    factors = find_factors(said, there, (first, second))
-    if factors is None:
-        return None
-    types = (arrays[0].dtype.name, arrays[1].dtype.name, made.dtype.name)
-    plan = weigh_bytes(made.size, types, thread_pool.count())
-    if isinstance(plan, str):
-        return None
-    return Moved(((Sweep(plan), (first, second, *factors), -1),), f"{describe_pass(node)}, by two factors")
 
 
 def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
