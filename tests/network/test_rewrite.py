@@ -11,6 +11,7 @@ import pytest
 
 import convmat
 from convmat.network.graph import Spec
+from convmat.network.ops import operator_of
 from convmat.network.rewriting.rewrite import RULES
 from tests.network.made import Array, model, node, normal
 
@@ -107,6 +108,16 @@ CASES = [
     Case("fold_scale", (CONV, node("Mul", "a row", "y")), "Conv Mul"),
     Case("fold_scale", (CONV, node("Mul", "a two", "y")), "Conv Mul", outputs="y a"),
     Case("fold_scale", (CONV, node("Mul", "a two", "c"), node("Add", "a c", "y")), "Conv Mul Add"),
+    Case("fold_columns", (WIDE, node("Mul", "a line", "y")), "MatMul"),
+    Case("fold_columns", (WIDE, node("Mul", "two a", "c"), node("Sub", "c lines", "d"), node("Div", "d line", "y")),
+         "MatMul"),
+    Case("fold_columns", (WIDE, node("Add", "a two", "y")), "MatMul"),
+    Case("fold_columns", (WIDE, node("Sub", "line a", "y")), "MatMul Sub"),
+    Case("fold_columns", (WIDE, node("Mul", "a grid", "y")), "MatMul Mul"),
+    Case("fold_columns", (WIDE, node("Mul", "a axes", "y")), "MatMul Mul"),
+    Case("fold_columns", (WIDE, node("Mul", "a two", "y")), "MatMul Mul", outputs="y a"),
+    Case("fold_columns", (WIDE, node("Mul", "a two", "c"), node("MatMul", "x wide", "d"), node("Add", "c d", "y")),
+         "MatMul Mul MatMul Add"),
     Case("scale_before", (node("Mul", "x each", "c"), node("Conv", "c w b", "y", pads=[1, 0, 0, 1])), "Conv"),
     Case("scale_before", (node("Div", "x two", "c"), node("Conv", "c half", "y", group=2)), "Conv"),
     Case("scale_before", (node("Mul", "x row", "c"), node("Conv", "c w b", "y")), "Mul Conv"),
@@ -478,6 +489,31 @@ def test_scales_and_shifts_on_both_sides() -> None:
         np.testing.assert_allclose(
             convmat.load(source, rewrite=rules, exact=True)(X), plain, rtol=2e-5, atol=2e-5
         )
+
+
+@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize("turned", [0, 1])
+def test_normalisations_behind_dense_layers_go_into_their_weights(turned: int, rows: int) -> None:
+    """As training leaves them behind each layer; alpha and beta count before the normalisation does."""
+    x, w, v = normal(rows, 24), normal(24, 10, seed=1), normal(10, 6, seed=2)
+    kept = {"w": np.ascontiguousarray(w.T) if turned else w, "v": v, "c": normal(1, 10, seed=3), "d": np.float32(3)}
+    kept |= {name: normal(10, seed=n) for n, name in enumerate(("gamma", "beta", "mean"), 4)}
+    kept |= {"variance": np.abs(normal(10, seed=7)) + 0.5, "scale": normal(6, seed=8)}
+    nodes = [
+        node("Gemm", "x w c", "a", alpha=0.5, beta=-2.0, transB=turned),
+        node("BatchNormalization", "a gamma beta mean variance", "b"), node("Relu", "b", "e"),
+        node("MatMul", "e v", "f"), node("Div", "f d", "g"), node("Mul", "scale g", "y"),
+    ]  # fmt: skip
+    source = model(nodes, {"x": ("n", 24)}, "y", kept)
+    net, plain = convmat.load(source), convmat.load(source, rewrite=False, exact=True)
+    np.testing.assert_allclose(net(x), plain(x), rtol=2e-5, atol=2e-5)
+    graph = net.program({"x": Spec(x.shape, x.dtype)}).graph
+    assert [each.op for each in graph.nodes] == ["Gemm", "MatMul"]
+    assert graph.constants["w"] is net.graph.constants["w"]
+    value = x
+    for each in graph.nodes:  # what they mean beside what runs
+        (value,) = operator_of(each)(each, [value, *(graph.constants[name] for name in each.inputs[1:])])
+    np.testing.assert_allclose(value, plain(x), rtol=2e-5, atol=2e-5)
 
 
 def test_hard_sigmoid_of_doubles_needs_the_digits_of_doubles() -> None:

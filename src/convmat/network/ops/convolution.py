@@ -184,10 +184,14 @@ def _are_constant(specs: Specs, w: Spec) -> bool:
     return w.value is not None and (bias is None or bias.value is not None)
 
 
+SCALED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+"""Operators whose nodes rewriting gives the attribute `scale`."""
+
+
 def make_room_for_scaled(graph: Graph) -> buffers.Slots:
     """Memory for the largest array of weights in a graph that is scaled before it is packed."""
     # RandomNormal and others have an attribute of that name, too.
-    products = (node for node in graph.nodes if node.op in ("Conv", "ConvTranspose"))
+    products = (node for node in graph.nodes if node.op in SCALED)
     scaled = (node for node in products if node.get("scale") is not None)
     kept = (graph.constants.get(node.inputs[1]) for node in scaled)
     return buffers.Slots(max((w.nbytes for w in kept if w is not None), default=0))

@@ -5,17 +5,18 @@ Gemm      alpha * A' @ B' + beta * C, where ' transposes if transA or transB say
 
 A product with a constant matrix is a 1x1 convolution whose pixels are the rows of the other: convmat's own, its weights
 packed once. The others are NumPy's matmul. Rewriting gives those of constants an epilogue as convolutions have: a bias
-as the third input, a residual as the fourth, and the attribute `activation`.
+as the third input, a residual as the fourth, the attribute `activation`, and `scale`, a number for each column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...engine import apply_activation
+from ...engine import apply_activation, buffers
 from ...planner import Plan, PlanOptions
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, broadcast_shape, has_input, input_at, operator
@@ -51,9 +52,19 @@ def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
     return repeatable(lambda a, b, out: np.matmul(a, b, out=out), options)
 
 
+def scale_columns(node: Node, w: Array, room: buffers.Slots | None = None) -> Array:
+    """w: (n, k), its rows times the node's `scale`, computed in float64 and rounded once; in `room`, if it is given."""
+    scale = node.get("scale")
+    if scale is None:
+        return w
+    made = np.empty(w.shape, w.dtype) if room is None else room.empty(w.shape, w.dtype)
+    return np.asarray(np.multiply(w, scale[:, None], out=made, casting="same_kind"))
+
+
 @operator("MatMul", shape=_product_shape, prepare=_product_step)
 def matmul(node: Node, a: Array, b: Array, bias: Array | None = None, residual: Array | None = None) -> Any:
     """a @ b, and what rewriting put into the epilogue."""
+    b = scale_columns(node, b.T).T if node.get("scale") is not None else b
     return _finish(node, np.matmul(a, b), bias, residual)
 
 
@@ -105,7 +116,9 @@ def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options, *
     """a: (..., k) times w: (n, k), transposed, plus bias: (n,); `residual`: which of its arrays is added, if any."""
     asked = PlanOptions(bias=bias is not None, residual=residual > 0)
     plan = options.plan or _plan_product(node, a, w.shape, asked, options)
-    bound = bind_node(options, plan, w, bias)
+    factor = node.get("scale")
+    scale = None if factor is None else (factor.tobytes(), partial(scale_columns, node, room=options.scaled))
+    bound = bind_node(options, plan, w, bias, scale)
     x, y = plan.problem.shape("x"), plan.problem.shape("y")
 
     def order(arrays: Sequence[Array]) -> tuple[Array, Array | None, Array]:
@@ -158,6 +171,8 @@ def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
         scaled = np.asarray(w) if alpha == 1 else np.asarray(w) * a.dtype.type(alpha)
         bias = each if each is None or beta == 1 else each * a.dtype.type(beta)
         return dense(node, a, scaled, bias, options, residual=_residual_at(specs))
+    if node.get("scale") is not None:
+        return None
 
     def step(a: Array, b: Array, *rest: Array) -> None:
         out = rest[-1]
@@ -173,7 +188,8 @@ def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
 @operator("Gemm", shape=_gemm_shape, prepare=_gemm_step)
 def gemm(node: Node, a: Array, b: Array, c: Array | None = None, residual: Array | None = None) -> Any:
     """alpha * A' @ B' + beta * C, and what rewriting put into the epilogue."""
-    found = (a.T if node.get("transA") else a) @ (b.T if node.get("transB") else b)
+    w = scale_columns(node, b if node.get("transB") else b.T)
+    found = (a.T if node.get("transA") else a) @ w.T
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     found = found if alpha == 1 else found * alpha
     if c is not None:

@@ -1,4 +1,4 @@
-"""Rules that put constants into the weights of convolutions, and zeros around x into their padding."""
+"""Rules that put constants into the weights of products, and zeros around x into a convolution's padding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..graph import Array, Node, Spec
 from ..ops.convolution import pads_of, scale_weights
 from .draft import Draft
-from .patterns import constant_convolution
+from .patterns import constant_convolution, constant_dense
 
 
 def fold_scale(draft: Draft, node: Node) -> bool:
@@ -35,9 +35,34 @@ def fold_scale(draft: Draft, node: Node) -> bool:
     return True
 
 
-def _affine(draft: Draft, node: Node, other: int, y: Spec) -> tuple[Array, Array] | None:
-    """s and t for each channel, if the node is s*y + t."""
-    ones, zeros = np.ones(y.shape[1]), np.zeros(y.shape[1])
+def fold_columns(draft: Draft, node: Node) -> bool:
+    """A product with a constant matrix, then s*y + t with constants for each column: both into its weights and bias."""
+    dense, other = constant_dense(draft, node.inputs[0], plain=True) if node.inputs[0] else None, 1
+    if dense is None and node.op in ("Mul", "Add") and len(node.inputs) == 2:
+        dense, other = constant_dense(draft, node.inputs[1], plain=True), 0
+    if dense is None or (node.op == "BatchNormalization" and draft.specs[dense.outputs[0]].rank != 2):
+        return False
+    y, own = draft.specs[dense.outputs[0]], [draft.constant(name) if name else None for name in dense.inputs]
+    found = _affine(draft, node, other, y, axis=-1)
+    if found is None or draft.specs.get(node.outputs[0]) != y:
+        return False
+    scale, shift = found
+    if (scale != 1).any() and not draft.has_one_reader(dense.inputs[1]):
+        return False  # the weights would be there twice
+    bias = np.zeros(1) if len(own) < 3 or own[2] is None else own[2].astype(np.float64).reshape(-1)
+    beta = dense.get("beta", 1.0) if dense.op == "Gemm" else 1.0
+    added = draft.keep((beta * bias * scale + shift).astype(y.dtype), f"{dense.outputs[0]}.bias")
+    attributes = {key: value for key, value in dense.attributes.items() if key != "beta"}
+    if (scale != 1).any():
+        attributes["scale"] = scale * dense.get("scale", 1.0)
+    folded = replace(dense, inputs=(*dense.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes)
+    draft.replace([dense, node], folded)
+    return True
+
+
+def _affine(draft: Draft, node: Node, other: int, y: Spec, axis: int = 1) -> tuple[Array, Array] | None:
+    """s and t for each channel, whose axis is the second or the last, if the node is s*y + t."""
+    ones, zeros = np.ones(y.shape[axis]), np.zeros(y.shape[axis])
     if (
         node.op == "BatchNormalization"
         and len(list(filter(None, node.outputs))) == 1
@@ -52,7 +77,7 @@ def _affine(draft: Draft, node: Node, other: int, y: Spec) -> tuple[Array, Array
     if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
         return None
     value = draft.constant(node.inputs[other])
-    if value is None or (one := _each_channel(value, y)) is None:
+    if value is None or (one := (_each_channel if axis == 1 else _each_column)(value, y)) is None:
         return None
     with np.errstate(divide="ignore"):
         return {"Add": (ones, one), "Sub": (ones, -one), "Mul": (one, zeros), "Div": (1 / one, zeros)}[
@@ -70,6 +95,14 @@ def _each_channel(value: Array, y: Spec) -> Array | None:
         and value.size == value.shape[value.ndim - y.rank + 1]
     )
     return np.asarray(value, np.float64).reshape(-1) if fits and value.size == y.shape[1] else None
+
+
+def _each_column(value: Array, y: Spec) -> Array | None:
+    """A constant that broadcasts over all but the last axis, as one number a column."""
+    if value.size == 1 and value.ndim <= y.rank:
+        return np.full(y.shape[-1], value.reshape(()), np.float64)
+    fits = value.ndim <= y.rank and value.size == y.shape[-1] == value.shape[-1]
+    return np.asarray(value, np.float64).reshape(-1) if fits else None
 
 
 def scale_before(draft: Draft, node: Node) -> bool:

@@ -1,6 +1,7 @@
 """Fewer nodes with the same answer: each rule a function, tried at every node until none applies.
 
     fold_scale           (w*x + b)*s + t = (s*w)*x + (s*b + t)     BatchNormalization; Mul, Div, Add, Sub of constants
+    fold_columns         (x @ w + b)*s + t                         the same of a product with a constant matrix
     scale_before         w*(s*x) = (w*s)*x
     pad_into_conv        zeros that Pad puts around x are the convolution's own padding
     swish                x*sigmoid(x), x*hardsigmoid(x)            one activation
@@ -39,7 +40,7 @@ from ...errors import NetworkError, format_value
 from ..graph import Graph, Node, Spec
 from .again import add_in_product, requantise_in_product
 from .draft import Draft
-from .folding import fold_scale, pad_into_conv, scale_before, shift_before
+from .folding import fold_columns, fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_bias, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
@@ -117,6 +118,7 @@ RULES: dict[str, Rule] = {
         turn_in_product,
         pad_into_conv,
         fold_scale,
+        fold_columns,
         scale_before,
         shift_before,
         swish,
