@@ -18,7 +18,7 @@ import numpy as np
 
 from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
-from ...planner import load_plans
+from ...planner import Plan, load_plans
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
@@ -271,6 +271,7 @@ class Program(OfThisProcess):
         plans = find_plans(graph, self.specs, options)
         load_plans([*plans.values()])
         record = self.setting.options.record
+        self.swept = self._repays_sweeps(plans)
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
         with_plans = {id(node): replace(options, plan=plans.get(id(node))) for node in graph.nodes}
         steps = prepare_steps(
@@ -334,10 +335,11 @@ class Program(OfThisProcess):
             waiting += [kept for each in program.bodies for kept in each.kept]
         return sizes
 
-    @property
-    def swept(self) -> bool:
-        """Whether kernels pass over what is no product: they repay being compiled where a value is large."""
-        return self.setting.options.swept or max((s.size for s in self.specs.values()), default=0) >= LEAST
+    def _repays_sweeps(self, plans: Mapping[int, Plan]) -> bool:
+        """Whether kernels pass over what is no product: where a value is large, or products need kernels anyway."""
+        compiled = any(plan.chosen.engine == "jit" for plan in plans.values())
+        large = max((spec.size for spec in self.specs.values()), default=0) >= LEAST
+        return self.setting.options.swept or compiled or large
 
     def _step(self, node: Node, options: Options) -> Step | None:
         """How the node writes into arrays that are there; None where it makes its own."""
