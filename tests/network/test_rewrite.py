@@ -496,7 +496,12 @@ def test_scales_and_shifts_on_both_sides() -> None:
 def test_normalisations_behind_dense_layers_go_into_their_weights(turned: int, rows: int) -> None:
     """As training leaves them behind each layer; alpha and beta count before the normalisation does."""
     x, w, v = normal(rows, 24), normal(24, 10, seed=1), normal(10, 6, seed=2)
-    kept = {"w": np.ascontiguousarray(w.T) if turned else w, "v": v, "c": normal(1, 10, seed=3), "d": np.float32(3)}
+    kept = {
+        "w": np.ascontiguousarray(w.T) if turned else w,
+        "v": v,
+        "c": normal(1, 10, seed=3),
+        "d": np.float32(3),
+    }
     kept |= {name: normal(10, seed=n) for n, name in enumerate(("gamma", "beta", "mean"), 4)}
     kept |= {"variance": np.abs(normal(10, seed=7)) + 0.5, "scale": normal(6, seed=8)}
     nodes = [

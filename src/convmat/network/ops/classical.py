@@ -10,16 +10,19 @@ A row of x is an example, a column a feature; x with one axis is one row. Sums r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..graph import Array, Node, Spec, Value
-from .base import Specs, input_at, operator, same_spec, unknown_outputs
+from .base import ShapeRule, Specs, Step, input_at, operator, same_spec, unknown_outputs
+from .options import Options
 
 DOMAIN = "ai.onnx.ml"
 """Domain of these operators' names."""
+
+Run = TypeVar("Run", bound=Callable[..., Any])
 
 FLOAT = np.dtype(np.float32)
 
@@ -33,7 +36,31 @@ def _float_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 def _numbers(node: Node, name: str, default: Iterable[float] = ()) -> Array:
     """An attribute with a number for each feature."""
-    return np.array(node.get(name, tuple(default)), np.float64)
+    known: dict[str, Array] = node.__dict__.setdefault("_numbers", {})  # made of it once, not in each call
+    if name not in known:
+        known[name] = np.array(node.get(name, tuple(default)), np.float64)
+    return known[name]
+
+
+def _enter(*names: str, shape: ShapeRule) -> Callable[[Run], Run]:
+    """Enter an operator of this domain; its step writes what the function makes, but texts, which lie in no arena."""
+
+    def enter(run: Run) -> Run:
+        def prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+            count, at = sum(spec is not None for spec in specs), [i for i, n in enumerate(node.outputs) if n]
+
+            def step(*arrays: Array) -> None:
+                found = run(node, *arrays[:count])
+                several = found if isinstance(found, tuple) else (found,)
+                for i, out in zip(at, arrays[count:], strict=True):
+                    out[...] = several[i]
+
+            return None if any(spec.dtype.hasobject for spec in made) else step
+
+        operator(*(f"{DOMAIN}.{name}" for name in names), shape=shape, prepare=prepare)(run)
+        return run
+
+    return enter
 
 
 def _each_feature(node: Node, name: str, values: Array, x: Array) -> Array:
@@ -46,7 +73,7 @@ def _each_feature(node: Node, name: str, values: Array, x: Array) -> Array:
     return values
 
 
-@operator(f"{DOMAIN}.Scaler", shape=_float_shape)
+@_enter("Scaler", shape=_float_shape)
 def scale(node: Node, x: Array) -> Array:
     """(x - offset) * scale, a number for each feature or one for all; float32."""
     offset = _each_feature(node, "offset", _numbers(node, "offset", [0.0]), x)
@@ -55,7 +82,7 @@ def scale(node: Node, x: Array) -> Array:
     return made
 
 
-@operator(f"{DOMAIN}.Imputer", shape=same_spec)
+@_enter("Imputer", shape=same_spec)
 def impute(node: Node, x: Array) -> Array:
     """x with another number in place of the one that stands for nothing: NaN, or what the node says."""
     kind = "int64" if x.dtype.kind in "iu" else "float"
@@ -69,14 +96,14 @@ def impute(node: Node, x: Array) -> Array:
     return np.where(gone, _each_feature(node, f"imputed_value_{kind}s", imputed, x), x)
 
 
-@operator(f"{DOMAIN}.Binarizer", shape=same_spec)
+@_enter("Binarizer", shape=same_spec)
 def binarize(node: Node, x: Array) -> Array:
     """1 where x is above the threshold, else 0; of x's type."""
     made: Array = (x > node.get("threshold", 0.0)).astype(x.dtype)
     return made
 
 
-@operator(f"{DOMAIN}.Normalizer", shape=_float_shape)
+@_enter("Normalizer", shape=_float_shape)
 def normalize(node: Node, x: Array) -> Array:
     """Each row by its largest element, the sum of its magnitudes or its length; rows whose norm is 0 stay."""
     wide, norm = x.astype(np.float64), node.get("norm", "MAX")
@@ -100,7 +127,7 @@ def _extract_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*(x.shape[:-1] or (1,)), at.size), x.dtype),)
 
 
-@operator(f"{DOMAIN}.ArrayFeatureExtractor", shape=_extract_shape)
+@_enter("ArrayFeatureExtractor", shape=_extract_shape)
 def extract_features(node: Node, x: Array, at: Array) -> Array:
     """The features at some places, in their order: x[..., at]; of one axis, a row."""
     places = at.reshape(-1)
@@ -130,7 +157,7 @@ def _vector_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((rows.pop(), sum(_sizes(node, specs))), FLOAT),)
 
 
-@operator(f"{DOMAIN}.FeatureVectorizer", shape=_vector_shape)
+@_enter("FeatureVectorizer", shape=_vector_shape)
 def join_features(node: Node, *inputs: Array) -> Array:
     """All inputs' features beside each other, each cut to its size or filled up with zeros."""
     specs = [Spec.of(x) for x in inputs]
@@ -209,7 +236,7 @@ def _encode_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, _encoder(node, x.dtype)[3]),)
 
 
-@operator(f"{DOMAIN}.LabelEncoder", f"{DOMAIN}.CategoryMapper", shape=_encode_shape)
+@_enter("LabelEncoder", "CategoryMapper", shape=_encode_shape)
 def encode_labels(node: Node, x: Array) -> Array:
     """Each label's number, or each number's label; the default for those that the node does not know."""
     known = node.__dict__.setdefault("_tables", {})  # made of it once, not in each call
@@ -227,7 +254,7 @@ def _hot_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*input_at(node, specs, 0).shape, len(_categories(node))), FLOAT),)
 
 
-@operator(f"{DOMAIN}.OneHotEncoder", shape=_hot_shape)
+@_enter("OneHotEncoder", shape=_hot_shape)
 def encode_one_hot(node: Node, x: Array) -> Array:
     """1 at a category's place along a new last axis, 0 elsewhere; all 0 for what is no category."""
     known = _categories(node)
@@ -308,7 +335,7 @@ def _regress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((x.shape[0] if x.rank > 1 else 1, node.get("targets", 1)), FLOAT),)
 
 
-@operator(f"{DOMAIN}.LinearRegressor", shape=_regress_shape)
+@_enter("LinearRegressor", shape=_regress_shape)
 def regress(node: Node, x: Array) -> Array:
     """x: (N, C) -> (N, targets)."""
     return transform_scores(node, _linear(node, x, node.get("targets", 1))).astype(FLOAT)
@@ -334,7 +361,7 @@ def _classify_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return Spec((rows,), labels.dtype), Spec((rows, len(labels)), FLOAT)
 
 
-@operator(f"{DOMAIN}.LinearClassifier", shape=_classify_shape)
+@_enter("LinearClassifier", shape=_classify_shape)
 def classify(node: Node, x: Array) -> tuple[Array, Array]:
     """x: (N, C) -> the label of each row, (N,), and a score for each label, (N, E)."""
     labels, rows = _classes(node)

@@ -30,9 +30,6 @@ MEMBER = len(TESTS)
 LEAF = MEMBER + 1
 """Number that leaves have in place of a test's."""
 
-LEAST_STEPS = 8
-"""Tests of a row in all trees from which on a kernel repays being compiled: NumPy has some ten operations a level."""
-
 
 @dataclass(frozen=True)
 class Trees:
@@ -117,16 +114,15 @@ class Trees:
 class KernelScorer:
     """Votes for each target of so many rows by a kernel: (N, C) float64 -> (N, targets), over `count`."""
 
-    sweep: Sweep
-    own: tuple[Array, ...]
+    add_votes: Callable[[Array, Array], None]
     shape: tuple[int, int]
     count: int
 
     def __call__(self, x: Array) -> Array:
         """The votes."""
         y = np.zeros(self.shape)
-        self.sweep(x, *self.own, y)
-        return y / self.count
+        self.add_votes(x, y)
+        return y if self.count == 1 else y / self.count
 
 
 @dataclass(frozen=True)
@@ -150,7 +146,7 @@ def open_scorer(
     if aggregate in ("SUM", "AVERAGE") and len(trees.tests) == 1 and not trees.sets:
         sizes = (rows, features, len(trees.roots), trees.depth, targets)
         plan = forest(*sizes, trees.tests[0], trees.misses, thread_pool.count())
-    if isinstance(plan, str) or len(trees.roots) * trees.depth < LEAST_STEPS:
+    if isinstance(plan, str):
         return lambda x: trees.scores(x, targets, aggregate)
     sweep = Sweep(plan)
     try:
@@ -161,7 +157,8 @@ def open_scorer(
         options.record.add_program(sweep)
     nodes = pack_nodes(trees.features, trees.splits, trees.children, trees.missing)
     own = (nodes, trees.roots * nodes.strides[0], trees.first, trees.votes[0] * 8, trees.votes[1])
-    return KernelScorer(sweep, own, (rows, targets), len(trees.roots) if aggregate == "AVERAGE" else 1)
+    count = len(trees.roots) if aggregate == "AVERAGE" else 1
+    return KernelScorer(sweep.holding(own), (rows, targets), count)
 
 
 __all__ = ["LEAF", "MEMBER", "KernelScorer", "Trees", "Walked", "open_scorer"]

@@ -235,9 +235,11 @@ def _base(node: Node, targets: int) -> Array:
 def _scoring(node: Node, score: Callable[[Array], Array], way: str, base: Array | float = 0.0) -> Step:
     """The step that writes transformed scores."""
 
+    plain = not np.any(base)
+
     def step(x: Array, out: Array) -> None:
-        rows = x.astype(np.float64).reshape(len(out), -1)
-        out[...] = transform_scores(node, score(rows) + base, way)
+        sums = score(x.reshape(len(out), -1).astype(np.float64))
+        out[...] = transform_scores(node, sums if plain else sums + base, way)
 
     return Walked(step) if isinstance(score, KernelScorer) else step
 
@@ -277,23 +279,27 @@ def classify_by_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options:
     classes = len(labels)
     trees, base = _read_numbered(node, "class", classes), _base(node, classes)
     _require_features(node, trees, x)
-    named = set(trees.votes[0].tolist())
+    named, plain = set(trees.votes[0].tolist()), not base.any()
     positive = not (trees.votes[1] < 0).any()
-    score = open_scorer(trees, x, classes, options)
+    score, rows = open_scorer(trees, x, classes, options), _rows_of(node, x)
+    decided = named.pop() if classes == 2 and len(named) == 1 else None
+    least = 0.5 if positive else 0.0
+    at = [i for i, name in enumerate(node.outputs) if name]
 
     def step(x: Array, *outs: Array) -> None:
-        sums = score(x.astype(np.float64).reshape(_rows_of(node, Spec.of(x)), -1)) + base
-        chosen = sums.argmax(axis=1) if sums.size else np.zeros(len(sums), np.int64)
-        if classes == 2 and len(named) == 1:
-            one = sums[:, [*named]]
-            chosen = (one[:, 0] > (0.5 if positive else 0)).astype(np.int64)
-            sums = _of_one_sum(node, one, positive) if named == {0} else transform_scores(node, sums)
+        sums = score(x.reshape(rows, -1).astype(np.float64))
+        sums = sums if plain else sums + base
+        if decided is None:
+            chosen = sums.argmax(axis=1) if sums.size else np.zeros(len(sums), np.int64)
         else:
-            sums = transform_scores(node, sums)
-        found = iter(outs)
-        for name, value in zip(node.outputs, (labels[chosen], sums), strict=False):
-            if name:
-                next(found)[...] = value
+            chosen = (sums[:, decided] > least).view(np.int8)
+        for i, out in zip(at, outs, strict=True):
+            if i == 0:
+                out[...] = labels.take(chosen)
+            elif decided == 0:
+                out[...] = _of_one_sum(node, sums[:, :1], positive)
+            else:
+                out[...] = transform_scores(node, sums)
 
     return Walked(step) if isinstance(score, KernelScorer) else step
 

@@ -55,7 +55,9 @@ def fold_columns(draft: Draft, node: Node) -> bool:
     attributes = {key: value for key, value in dense.attributes.items() if key != "beta"}
     if (scale != 1).any():
         attributes["scale"] = scale * dense.get("scale", 1.0)
-    folded = replace(dense, inputs=(*dense.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes)
+    folded = replace(
+        dense, inputs=(*dense.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes
+    )
     draft.replace([dense, node], folded)
     return True
 

@@ -58,7 +58,12 @@ def _enough(draft: Draft, products: Sequence[Node], source: str) -> bool:
 def _cuts_before(draft: Draft, node: Node) -> tuple[str, list[Node]] | None:
     """The array whose slice a product by constants takes, and the nodes that cut it, first to last."""
     plain = node.op in ("Gemm", "MatMul") and not node.domain and len(node.inputs) < 4
-    if not plain or node.get("activation") or node.get("scale") is not None or constant_dense(draft, node.outputs[0]) is not node:
+    if (
+        not plain
+        or node.get("activation")
+        or node.get("scale") is not None
+        or constant_dense(draft, node.outputs[0]) is not node
+    ):
         return None
     if (node.get("alpha", 1.0), node.get("beta", 1.0)) != (1.0, 1.0):
         return None
