@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.weigh import weigh_bytes
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
-    from .launch import Launcher, LooseLauncher, join_in_turn
+    from .launch import Launcher, LooseLauncher, join_in_turn, start_anew
     from .measure import microbench
     from .measure.calm import count_switches
     from .measure.machine import Machine, Peaks, handover_seconds, machine, peaks, remeasure, use_rates_file
@@ -91,6 +91,7 @@ _HOMES = {
     "Launcher": ".launch:Launcher",
     "LooseLauncher": ".launch:LooseLauncher",
     "join_in_turn": ".launch:join_in_turn",
+    "start_anew": ".launch:start_anew",
     "JitProgram": ".jit:JitProgram",
     "Sweep": ".jit:Sweep",
     "load_together": ".jit:load_together",
@@ -258,6 +259,7 @@ __all__ = [
     "resample",
     "slice_block",
     "softmax",
+    "start_anew",
     "strided_copy",
     "strided_views",
     "thread_pool",

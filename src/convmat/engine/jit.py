@@ -382,31 +382,6 @@ class Sweep(OfThisProcess):
             made[at] = address(array)
         return made
 
-    def holding(self, between: Sequence[Array]) -> Callable[[Array, Array], None]:
-        """The same with all arrays but the first and the last given once: the two come C-contiguous with each call.
-
-        >>> import numpy as np
-        >>> from convmat.engine import Expression, ExpressionStep, elementwise
-        >>> added = Expression(("float32",) * 2, (ExpressionStep("add", (0, 1)),))
-        >>> made = Sweep(elementwise(added, [(2,), (2,)], (2,), 1))
-        >>> made.load()
-        >>> add_one, y = made.holding([np.ones(2, np.float32)]), np.empty(2, np.float32)
-        >>> add_one(np.array([3, 4], np.float32), y)
-        >>> y.tolist()
-        [4.0, 5.0]
-        """
-        held = [np.ascontiguousarray(each) for each in between]
-        first, last = HEADER // WORD, HEADER // WORD + len(held) + 1
-        block = self.block([np.empty(0), *held, np.empty(0)])
-        kind, template = type(block), bytes(block)
-
-        def run(x: Array, y: Array, held: Sequence[Array] = held, code: Loaded | None = self._code) -> None:
-            made = kind.from_buffer_copy(template)
-            made[first], made[last] = address(x), address(y)
-            thread_pool.launch(ctypes.addressof(made))
-
-        return run
-
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays, which is C-contiguous as all that is written; others may have any strides."""
         held = [np.ascontiguousarray(each) for each in arrays[:-1]]

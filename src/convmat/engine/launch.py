@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,29 @@ def make_block(step: KernelPlan, kernel: int, tasks: int, threads: int) -> Any:
     block = (ctypes.c_int64 * (len(step.template) // WORD)).from_buffer_copy(step.template)
     block[0], block[1], block[2] = kernel, tasks, threads
     return block
+
+
+def start_anew(block: Any, *places: int) -> Callable[..., None]:
+    """What starts a sweep's job for other arrays in some of its places, C-contiguous ones; the rest must live as long.
+
+    >>> from convmat.engine import Expression, ExpressionStep, Sweep, elementwise
+    >>> added = Expression(("float32",) * 2, (ExpressionStep("add", (0, 1)),))
+    >>> made, ones = Sweep(elementwise(added, [(2,), (2,)], (2,), 1)), np.ones(2, np.float32)
+    >>> made.load()
+    >>> add_one, y = start_anew(made.block([ones, ones, ones]), 0, 2), np.empty(2, np.float32)
+    >>> add_one(np.array([3, 4], np.float32), y)
+    >>> y.tolist()
+    [4.0, 5.0]
+    """
+    kind, template, words = type(block), bytes(block), [HEADER // WORD + place for place in places]
+
+    def run(*arrays: Array) -> None:
+        made = kind.from_buffer_copy(template)
+        for word, array in zip(words, arrays, strict=True):
+            made[word] = address(array)
+        thread_pool.launch(ctypes.addressof(made))
+
+    return run
 
 
 def join_in_turn(rows: Sequence[Sequence[Any]], threads: int) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...engine import Sweep, SweepPlan, forest, pack_nodes, thread_pool
+from ...engine import Sweep, SweepPlan, forest, pack_nodes, start_anew, thread_pool
 from ...errors import EngineError
 from ...lazy_dataclass import dataclass
 from ...processes import kept_property
@@ -114,7 +114,9 @@ class Trees:
 class KernelScorer:
     """Votes for each target of so many rows by a kernel: (N, C) float64 -> (N, targets), over `count`."""
 
-    add_votes: Callable[[Array, Array], None]
+    sweep: Sweep
+    own: tuple[Array, ...]
+    add_votes: Callable[..., None]
     shape: tuple[int, int]
     count: int
 
@@ -156,9 +158,11 @@ def open_scorer(
     if options.record is not None:
         options.record.add_program(sweep)
     nodes = pack_nodes(trees.features, trees.splits, trees.children, trees.missing)
-    own = (nodes, trees.roots * nodes.strides[0], trees.first, trees.votes[0] * 8, trees.votes[1])
+    given = (nodes, trees.roots * nodes.strides[0], trees.first, trees.votes[0] * 8, trees.votes[1])
+    own = tuple(map(np.ascontiguousarray, given))
     count = len(trees.roots) if aggregate == "AVERAGE" else 1
-    return KernelScorer(sweep.holding(own), (rows, targets), count)
+    add_votes = start_anew(sweep.block([own[0], *own, own[0]]), 0, len(own) + 1)
+    return KernelScorer(sweep, own, add_votes, (rows, targets), count)
 
 
 __all__ = ["LEAF", "MEMBER", "KernelScorer", "Trees", "Walked", "open_scorer"]

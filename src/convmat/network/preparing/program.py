@@ -18,7 +18,7 @@ import numpy as np
 
 from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
-from ...planner import Plan, load_plans
+from ...planner import load_plans
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
@@ -26,7 +26,6 @@ from ..ops.convolution import make_room_for_scaled
 from ..ops.depth_first import FusedGroup, find_groups
 from ..ops.fallback import REFERENCE
 from ..ops.half import packed_sizes
-from ..ops.kernels import LEAST
 from ..ops.planned import Moved
 from . import infer
 from .arena import Allotment
@@ -36,7 +35,7 @@ from .layouts import ProgramLayout, Turn, stand_in, take_out, take_turn
 from .places import choose_places, find_aliases, is_view, take_in
 from .product_plans import find_plans
 from .results import cast_result, copy_shared, require_results
-from .sweeps import find_attention, find_layers, find_sweeps
+from .sweeps import find_attention, find_layers, find_sweeps, repay_sweeps
 from .tasks import NOTHING, NodeTask, State, Step
 
 if TYPE_CHECKING:
@@ -271,7 +270,7 @@ class Program(OfThisProcess):
         plans = find_plans(graph, self.specs, options)
         load_plans([*plans.values()])
         record = self.setting.options.record
-        self.swept = self._repays_sweeps(plans)
+        self.swept = options.swept or repay_sweeps(self.specs, plans)
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
         with_plans = {id(node): replace(options, plan=plans.get(id(node))) for node in graph.nodes}
         steps = prepare_steps(
@@ -334,12 +333,6 @@ class Program(OfThisProcess):
             sizes |= packed_sizes(run for _, run in program.layout.groups.values())
             waiting += [kept for each in program.bodies for kept in each.kept]
         return sizes
-
-    def _repays_sweeps(self, plans: Mapping[int, Plan]) -> bool:
-        """Whether kernels pass over what is no product: where a value is large, or products need kernels anyway."""
-        compiled = any(plan.chosen.engine == "jit" for plan in plans.values())
-        large = max((spec.size for spec in self.specs.values()), default=0) >= LEAST
-        return self.setting.options.swept or compiled or large
 
     def _step(self, node: Node, options: Options) -> Step | None:
         """How the node writes into arrays that are there; None where it makes its own."""

@@ -7,15 +7,21 @@ from typing import TypeVar
 
 from ...engine import load_together
 from ...errors import EngineError
-from ...planner import Record
+from ...planner import Plan, Record
 from ..graph import Graph, Spec
 from ..ops.attention import WovenAttention, weave_attention
 from ..ops.depth_first import BlockStep, DepthFirst, FusedGroup, weave_layers
-from ..ops.kernels import run_sweep
+from ..ops.kernels import LEAST, run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
 
 K = TypeVar("K")
 S = TypeVar("S", Multiplied | Moved | Swept, WovenAttention, DepthFirst)
+
+
+def repay_sweeps(specs: Mapping[str, Spec], plans: Mapping[int, Plan]) -> bool:
+    """Whether kernels pass over what is no product: where a value is large, or products have kernels anyway."""
+    compiled = any(plan.chosen.engine == "jit" for plan in plans.values())
+    return compiled or max((spec.size for spec in specs.values()), default=0) >= LEAST
 
 
 def find_sweeps(
