@@ -424,7 +424,7 @@ def test_all_names_are_listed() -> None:
 
 def test_idle_arenas_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen calls at once had sixteen arenas; what stays of them is so many bytes, or one."""
-    import convmat.network.preparing.program as of
+    import convmat.network.preparing.sharing as of
 
     nodes = [node("Relu", "x", "a"), node("Mul", "a a", "b"), node("Relu", "b", "y")]
     net = convmat.load(model(nodes, {"x": (1, 4, 32, 32)}, "y"), rewrite=False)
@@ -432,10 +432,11 @@ def test_idle_arenas_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.memory.size > 0
     for bound, kept in ((3 * made.memory.size, 3), (0, 1)):
         monkeypatch.setattr(of, "IDLE_BYTES", bound)
-        made._idle.clear()
+        made.idle.forget(list(made.idle.arenas._free))
+        made.idle.arenas._free.clear()
         for state in [made.state() for _ in range(16)]:
             made._give_back(state)
-        assert len(made._idle) == kept
+        assert len(made.idle._states) == kept == len(made.idle.arenas._free)
 
 
 def test_modules_are_imported_without_collecting() -> None:

@@ -23,7 +23,8 @@ from convmat.chunks.files.manifest import describe_change, manifest_path
 from convmat.chunks.memory import SPARE
 from convmat.chunks.tiles.tiler import Tiler
 from convmat.errors import GeometryError, PlanError
-from convmat.network.preparing.sharing import Shared
+from convmat.network.preparing import sharing
+from convmat.network.preparing.sharing import Arena
 from tests.chunks.networks import unet
 
 Array = npt.NDArray[Any]
@@ -334,19 +335,18 @@ def test_tiles_are_prepared_while_others_are_computed(
 ) -> None:
     """By the thread that reads; their values lie in memory that is taken once, for the largest of them."""
     net, taken, by = unet(exact=True), list[int](), set[str]()
-    arena, find_kind = Shared.arena, Tiler._find_kind
+    find_kind = Tiler._find_kind
 
-    def take(self: Shared, size: int, user: Any = None) -> Array:
-        before = self._arena.nbytes
-        made = arena(self, size, user)
-        taken.extend([size] if self._arena.nbytes > before else [])
-        return made
+    class Noted(Arena):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            taken.append(size)
 
     def find(self: Tiler, part: Any, output: str) -> Any:
         by.add(threading.current_thread().name)
         return find_kind(self, part, output)
 
-    monkeypatch.setattr(Shared, "arena", take)
+    monkeypatch.setattr(sharing, "Arena", Noted)
     monkeypatch.setattr(Tiler, "_find_kind", find)
     x = normal(1, 3, 96, 128)
     np.save(tmp_path / "x.npy", x)

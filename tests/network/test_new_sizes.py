@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx.helper as oh
+import onnx.parser
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 import convmat
@@ -77,7 +81,7 @@ def test_another_size_shares_packed_weights() -> None:
 def test_what_nobody_holds_is_packed_anew() -> None:
     net, x = convmat.load(network()), image(1, CHANNELS, 40, 40)
     answer = net(x)
-    known = net._programs._packed
+    known = net._programs._shared.packed
     assert known._known
     net._programs._kept.clear()
     net._programs.latest = net._latest = None
@@ -179,6 +183,149 @@ def test_extents_that_were_one_for_one_by_chance_are_rewritten_anew(broadcast: b
         x = image(1, 8, rows, 20)
         plain = convmat.load(residual(broadcast), exact=True, rewrite=False)(x)
         np.testing.assert_allclose(net(x), plain, rtol=1e-5, atol=1e-5)
+
+
+TEXT = """
+<ir_version: 8, opset_import: ["": 17]>
+g (float[n,6,h,w] x) => (y, z)
+<float[12,6,3,3] a, float[12] s, float[12,12] m, float[12] b, int64[1] two = {2}, int64[1] four = {4},
+ int64[1] less = {-1}, int64[1] zero = {0}, float[4] scales = {1, 1, 2, 2}, float two_f = {2}>
+{
+  c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, a)
+  r = Relu (c)
+  up = Resize <mode = "nearest"> (r, , scales)
+  shape = Shape (up)
+  size = Slice (shape, two, four, zero)
+  d = Conv <pads = [2, 2, 2, 2]> (x, a)
+  head = Shape <end = 2> (d)
+  wanted = Concat <axis = 0> (head, size)
+  fit = Resize <mode = "nearest"> (d, , , wanted)
+  sum = Add (up, fit)
+  batch = Slice (shape, zero, one, zero)
+  one = Constant <value_ints = [1]> ()
+  lines = Concat <axis = 0> (batch, twelve, less)
+  twelve = Constant <value_ints = [12]> ()
+  flat = Reshape (sum, lines)
+  turned = Transpose <perm = [0, 2, 1]> (flat)
+  mean = ReduceMean <axes = [-1]> (turned)
+  apart = Sub (turned, mean)
+  square = Pow (apart, two_f)
+  spread = ReduceMean <axes = [-1]> (square)
+  near = Constant <value_float = 0.00001> ()
+  inside = Add (spread, near)
+  root = Sqrt (inside)
+  normal = Div (apart, root)
+  scaled = Mul (normal, s)
+  moved = Add (scaled, b)
+  product = MatMul (moved, m)
+  y = Add (product, b)
+  z = GlobalAveragePool (sum)
+}
+"""
+
+
+def pictured() -> bytes:
+    """What recognisers of text are made of: maps shaped like others, lines of pixels, a normalisation over channels."""
+    lines = TEXT.replace("  one = Constant <value_ints = [1]> ()\n", "")
+    lines = lines.replace("  twelve = Constant <value_ints = [12]> ()\n", "")
+    lines = lines.replace(
+        "int64[1] two = {2}", "int64[1] two = {2}, int64[1] one = {1}, int64[1] twelve = {12}"
+    )
+    model = onnx.parser.parse_model(lines)
+    rng = np.random.default_rng(0)
+    drawn = {"a": (12, 6, 3, 3), "s": (12,), "m": (12, 12), "b": (12,)}
+    known = {each.name: each for each in model.graph.initializer}
+    for name, shape in drawn.items():
+        made = numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        if name in known:
+            known[name].CopyFrom(made)
+        else:
+            model.graph.initializer.append(made)
+    return bytes(model.SerializeToString())
+
+
+def test_shapes_that_are_computed_follow_without_rewriting(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, plain, rewritten = (
+        convmat.load(pictured(), exact=True),
+        convmat.load(pictured(), exact=True, rewrite=False),
+        [],
+    )
+
+    def noted(*given: Any) -> Any:
+        rewritten.append(given)
+        return rewrite(*given)
+
+    sizes = [(1, 16, 22), (1, 16, 26), (1, 20, 26), (1, 32, 6), (2, 16, 22), (3, 18, 20), (2, 2, 80)]
+    wanted = [plain(image(n, 6, h, w)) for n, h, w in sizes]
+    monkeypatch.setattr(programs, "rewrite", noted)
+    for (n, h, w), answers in zip(sizes, wanted, strict=True):
+        found = net(image(n, 6, h, w))
+        for name, answer in answers.items():
+            np.testing.assert_allclose(found[name], answer, rtol=1e-4, atol=1e-4)
+    assert len(rewritten) == 3  # for one image, for several, and for maps of one row
+    assert "LayerNormalization" in {node.op for node in prepared(net).graph.nodes}
+
+
+def test_sizes_take_turns_at_one_arena() -> None:
+    net = convmat.load(network(), exact=True)
+    images = [image(1, CHANNELS, n, n) for n in (40, 64, 24, 64, 40)]
+    alone = [convmat.load(network(), exact=True)(x) for x in images]
+    for x, answer in zip(images, alone, strict=True):
+        np.testing.assert_array_equal(net(x), answer)
+    arenas = net._programs._shared.arenas
+    assert len(arenas._free) == 1
+    states = [state for program in net._programs.kept for state in program.idle._states]
+    assert len(states) == 3
+    assert all(state.arena is arenas._free[0] for state in states)
+
+
+def test_an_arena_that_is_too_large_by_far_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "PROGRAMS", 2)
+    net = convmat.load(network(), exact=True)
+    for n in (160, 40, 48, 44):
+        net(image(1, CHANNELS, n, n))
+    assert all(
+        a.values.nbytes <= 2 * net._programs.kept[-2].memory.size for a in net._programs._shared.arenas._free
+    )
+
+
+def test_calls_of_other_sizes_at_once_have_arenas_of_their_own() -> None:
+    net = convmat.load(network(), exact=True)
+    images = [image(1, CHANNELS, n, n) for n in (40, 48, 56, 64)]
+    answers = [net(x) for x in images]
+
+    def call(at: int) -> bool:
+        return all(np.array_equal(net(images[at]), answers[at]) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(call, range(4)))
+
+
+def test_an_arena_is_given_back_by_a_call_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = convmat.load(network(), exact=True), image(1, CHANNELS, 40, 40)
+    answer, arenas = net(x), net._programs._shared.arenas
+    [arena] = arenas._free
+
+    def fail(*given: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Program, "_collect_outputs", fail)
+        with pytest.raises(MemoryError):
+            net(x)
+    assert arenas._free == [arena]
+    np.testing.assert_array_equal(net(x), answer)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12)), min_size=2, max_size=6))
+def test_answers_do_not_depend_on_the_sizes_before(sizes: list[tuple[int, int, int]]) -> None:
+    net = convmat.load(pictured(), exact=True)
+    for n, h, w in sizes:
+        x = image(n, 6, 2 * h, 2 * w)
+        alone = convmat.load(pictured(), exact=True)(x)
+        for name, y in net(x).items():
+            np.testing.assert_allclose(y, alone[name], rtol=1e-5, atol=1e-5)
 
 
 def test_a_size_that_does_not_fit_says_so_by_the_files_nodes() -> None:

@@ -49,7 +49,7 @@ def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
             ):
                 found.append(f"{task.node.label} is the first node that gives NaN or inf")
 
-    program._idle.append(state)
+    program.idle.keep(state, program.layout)
     with suppress(NotFiniteError):
         program(inputs, watch)
     return found[0] if found else "no node before the loss gives NaN or inf"

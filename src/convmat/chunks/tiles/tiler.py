@@ -196,7 +196,7 @@ class Tiler:
         part = tuple((a, min(a + t, n)) for a, t, n in zip(start, tile, self.shape, strict=True))
         with self._turn:
             program = self.prepare(part).program(self._read_specs(part, self.output))
-            self._shared.arena(program.memory.size)
+            self._shared.arenas.reserve(program.memory.size)
 
     def _read_specs(self, part: Part, output: str) -> dict[str, Spec]:
         parts = self.regions(part, output).parts

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
-
-import numpy as np
 
 from ...engine import address, contiguous_strides, handover_seconds, strided_views, thread_pool
 from ...errors import EngineError
@@ -26,9 +24,6 @@ from ..ops.depth_first import DepthFirst
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
 from .thread_trial import ThreadTrial, use_threads
-
-LINE = 64
-"""Bytes to whose multiple scratch is aligned."""
 
 NOWHERE, APART, MOVED = 1 << 44, 1 << 40, 1 << 12
 """The first address of arrays that stand in for those of a call, bytes from one to the next, and by what they move."""
@@ -112,10 +107,12 @@ def join_turns(calls: Sequence[Call], groups: Mapping[int, tuple[int, Any]]) -> 
     return found
 
 
-def chain_calls(calls: Sequence[Call]) -> list[Any]:
-    """The tasks of the calls in their order, those of machine code on arrays that stay joined to Chains."""
-    scratch = np.empty(LINE + max((c.run.scratch for c in calls if _kernel(c)), default=0), np.uint8)
-    at = -(-address(scratch) // LINE) * LINE
+def chain_calls(calls: Sequence[Call], take: Callable[[int], tuple[Array, int]]) -> list[Any]:
+    """The tasks of the calls in their order, those of machine code on arrays that stay joined to Chains.
+
+    `take` gives them scratch of so many bytes, and its address.
+    """
+    scratch, at = take(max((c.run.scratch for c in calls if _kernel(c)), default=0))
     return list(_join([(call, _jobs(call, at)) for call in calls], scratch))
 
 

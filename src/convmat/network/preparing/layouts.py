@@ -59,6 +59,11 @@ class Turn:
             self._due = PRICE * (time.perf_counter() - start) / saved if saved else math.inf
         return self._calls >= self._due
 
+    @property
+    def over(self) -> bool:
+        """Whether it is known that it never comes."""
+        return self._groups is not None and math.isinf(self._due)
+
     def groups(self, find: Callable[[], list[FusedGroup]]) -> list[FusedGroup]:
         """What was found."""
         if self._groups is None:

@@ -3,7 +3,7 @@
     values    one array for each value: constants, views of the arena, and what each call brings or makes anew
     steps     step(*inputs, *outputs) over those; a node whose shapes are known only when it runs makes its arrays then
 
-Nothing is allocated in a steady state but the outputs. Each call that runs at the same time has an arena of its own.
+Nothing is allocated in a steady state but the outputs. Calls that run at the same time have arenas of their own.
 """
 
 from __future__ import annotations
@@ -35,14 +35,12 @@ from .layouts import ProgramLayout, Turn, stand_in, take_out, take_turn
 from .places import choose_places, find_aliases, is_view, take_in
 from .product_plans import find_plans
 from .results import cast_result, copy_shared, require_results
+from .sharing import Arenas, IdleStates
 from .sweeps import find_attention, find_layers, find_sweeps, repay_sweeps
 from .tasks import NOTHING, NodeTask, State, Step
 
 if TYPE_CHECKING:
     from .programs import Programs, Setting
-
-IDLE_BYTES = 64 << 20
-"""Arenas that are kept for later calls beside the first, all together."""
 
 
 class Program(OfThisProcess):
@@ -60,16 +58,16 @@ class Program(OfThisProcess):
         outputs: tuple[str, ...] | None = None,
         rest: Graph | None = None,
         body: bool = False,
+        arenas: Arenas | None = None,
     ) -> None:
         self.graph = graph
         wanted = graph.outputs if outputs is None else outputs
         self.outputs = tuple(name for name in wanted if name not in graph.kept.values())
         self.bodies: list[Programs] = []
         self.setting = replace(setting, bodies=self.bodies, shared=None)  # bodies run while this does
-        self._shared = setting.shared
         self.rest = None if rest is None else self.setting.within(rest)
-        names = [*(each.name for each in graph.inputs), *graph.constants]
-        names += [name for node in graph.nodes for name in node.outputs if name]
+        made = (name for node in graph.nodes for name in node.outputs if name)
+        names = [*(each.name for each in graph.inputs), *graph.constants, *made]
         self._slot = {name: i for i, name in enumerate(names)}
         self.specs = infer.keep_values(specs, self._slot)
         self._kept = {next: name for name, next in graph.kept.items() if next}
@@ -77,7 +75,7 @@ class Program(OfThisProcess):
         self._called: list[int] = []
         self.tasks: list[NodeTask] = []
         self._prepare(setting.options, body)
-        self._idle: list[State] = []
+        self.idle = IdleStates(arenas or Arenas())
         # Trainers read what layers hand on; tiles share an arena whose size was counted.
         turns = not setting.held and setting.shared is None
         self._turns = [Turn()] if turns else []  # nobody's while a thread looks whether it has come
@@ -87,8 +85,7 @@ class Program(OfThisProcess):
     ) -> dict[str, Any]:
         """The outputs by name. `watch` is told of each task that is done: they then run one by one.
 
-        Denormals count as zero: what sigmoids and decaying states leave near it would take most of the time on CPUs
-        that leave them to their microcode.
+        Denormals count as zero: on CPUs that leave them to their microcode, what sigmoids leave near it takes long.
         """
         mode = thread_pool.flush_denormals()
         try:
@@ -120,17 +117,29 @@ class Program(OfThisProcess):
 
     def _run(self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None) -> dict[str, Any]:
         state = self.state(self._by_layers if watch is not None else None)
+        try:
+            self._do_tasks(state, inputs, watch)
+            found = self._collect_outputs(state.values)
+        except BaseException:
+            self.idle.arenas.give(state.arena)
+            raise
+        self._give_back(state)
+        return found
+
+    def _do_tasks(
+        self, state: State, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None
+    ) -> None:
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
         take_in(values, self._given, self._aliases)
         for slot, shape, dtype in self._fresh:
             values[slot] = buffers.empty(shape, dtype)
+        if watch is None and len(state.work) == 1 and isinstance(state.work[0], Chain):
+            state.work[0](values)
+            return
         task = None
         try:
-            if watch is None and len(state.work) == 1 and isinstance(state.work[0], Chain):
-                state.work[0](values)
-                return self._collect_outputs(state)
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
                 for each in state.work if watch is None else self.tasks:
                     if isinstance(each, Chain):
@@ -153,16 +162,13 @@ class Program(OfThisProcess):
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory
             assert task is not None
             raise task.node.error(f"{type(error).__name__}: {error}") from error
-        return self._collect_outputs(state)
 
-    def _collect_outputs(self, state: State) -> dict[str, Any]:
-        """The outputs of a call that has ended, whose state is given back."""
-        values, found = state.values, dict[str, Any]()
+    def _collect_outputs(self, values: Sequence[Value]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for name, slot, copied in self._answers:
             made = values[slot]
             again = copied or (found and any(made is other for other in found.values()))
             found[name] = np.array(made) if again and isinstance(made, np.ndarray) else made
-        self._give_back(state)
         return found
 
     # -- memory --------------------------------------------------------------------------------------------------------
@@ -175,14 +181,12 @@ class Program(OfThisProcess):
     def state(self, layout: ProgramLayout | None = None) -> State:
         """What one call works on: left by a call that ended, or new; of a layout, the latest where none is given."""
         layout = layout or self.layout
-        with suppress(IndexError):
-            if layout is self.layout:
-                return self._idle.pop()
+        if layout is self.layout and (left := self.idle.claim()) is not None:
+            return left
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
-        size, shared = layout.memory.size, self._shared
-        arena = buffers.empty((size,), np.dtype(np.uint8)) if shared is None else shared.arena(size, self)
+        arena = self.idle.arenas.take(layout.memory.size, self.idle)
         held = self.setting.held
         for name in self.graph.kept:
             values[self._slot[name]] = held[name]
@@ -190,7 +194,8 @@ class Program(OfThisProcess):
             values[self._slot[name]] = held[first]
         for name, place in layout.memory.places.items():
             spec = self.specs[name]
-            values[self._slot[name]] = arena[place : place + spec.bytes].view(spec.dtype).reshape(spec.shape)
+            lying = arena.values[place : place + spec.bytes]
+            values[self._slot[name]] = lying.view(spec.dtype).reshape(spec.shape)
         for name in layout.absent:
             values[self._slot[name]] = stand_in(self.specs[name])
         calls = []
@@ -204,24 +209,18 @@ class Program(OfThisProcess):
                 changing = {i: self._changing[i] for i in places if values[i] is None and i in self._changing}
                 known = all(values[i] is not None or i in changing for i in places)
                 calls.append(Call(task, task.run, None, places, changing if known else None, values))
-        return State(values, chain_calls(join_turns(calls, layout.groups)), layout)
-
-    def forget_states(self) -> None:
-        """Let go of the memory that earlier calls left for later ones."""
-        self._idle.clear()
+        return State(values, chain_calls(join_turns(calls, layout.groups), arena.scratch), layout, arena)
 
     def _give_back(self, state: State) -> None:
         for slot in self._released:
             state.values[slot] = None
-        kept = not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES
-        if kept and state.layout is self.layout:
-            self._idle.append(state)
-        if (turn := take_turn(self._turns)) is None:
+        self.idle.keep(state, self.layout)
+        if not self._turns or (turn := take_turn(self._turns)) is None:
             return
         with suppress(ConvmatError, MemoryError):  # the answer is there, and so are its layers
             if turn.has_come(self._find_groups):
                 self._go_deep(turn)
-            else:
+            elif not turn.over:
                 self._turns.append(turn)
 
     def go_deep(self) -> None:
@@ -246,8 +245,9 @@ class Program(OfThisProcess):
             apart = {group for group in woven if any(id(nodes[at]) in single for at in group)}
             if not apart:
                 self.layout = layout
-                self._idle[:] = [state]
+                self.idle.keep(state, layout)
                 return
+            self.idle.arenas.give(state.arena)
             # They read what lies elsewhere in each call, made by a step before them.
             woven = {group: each for group, each in woven.items() if group not in apart}
 
@@ -272,9 +272,9 @@ class Program(OfThisProcess):
         record = self.setting.options.record
         self.swept = options.swept or repay_sweeps(self.specs, plans)
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
-        with_plans = {id(node): replace(options, plan=plans.get(id(node))) for node in graph.nodes}
+        own = {key: replace(options, plan=plan) for key, plan in plans.items()}
         steps = prepare_steps(
-            graph.nodes, lambda node: self._step(node, with_plans[id(node)]), options, plans
+            graph.nodes, lambda node: self._step(node, own.get(id(node), options)), options, plans
         )
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
         parted = [isinstance(step, Moved) for step in steps]

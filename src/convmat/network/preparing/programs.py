@@ -17,7 +17,6 @@ from ...planner import Record, keep_kinds
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..ops.options import PackedConstants
 from ..rewriting.rewrite import rewrite, rewrite_before_constants
 from ..rewriting.widening import widen
 from . import infer
@@ -35,6 +34,9 @@ PROGRAMS = 8
 
 WEIGHT_BYTES = 2**30
 """Packed weights that are kept for all of them together, beside those of the latest."""
+
+FOLDED_BYTES = 1 << 20
+"""Bytes of constants computed of others that are kept for all shapes."""
 
 MOST_CHANGES = 16
 """Sets of shapes that a body, or what waits for a shape, is prepared for before it counts as one that ever changes."""
@@ -98,10 +100,10 @@ class Programs(OfThisProcess):
         self.graph, self.setting, self.part, self.body = graph, setting, part, body
         self.latest: Program | None = None
         self._any: Program | None = None
-        self._rewritten: Graph | None = None
+        self._source: tuple[Graph, frozenset[str]] | None = None
         self._settled: Settled | None = None
         self._found = self._made = 0
-        self._packed = PackedConstants() if setting.shared is None else setting.shared.packed
+        self._shared = Shared() if setting.shared is None else setting.shared
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
         self._lock = Lock()
 
@@ -135,6 +137,8 @@ class Programs(OfThisProcess):
             self._kept[key] = dict(specs), made
             while len(self._kept) > 1 and (len(self._kept) > PROGRAMS or self._weight_bytes() > WEIGHT_BYTES):
                 self._kept.popitem(last=False)
+                if self.setting.shared is None:
+                    self._shared.arenas.shrink(max(each.memory.size for _, each in self._kept.values()))
         return made
 
     def _weight_bytes(self) -> int:
@@ -152,7 +156,9 @@ class Programs(OfThisProcess):
         record = record or setting.options.record
         if record is None and setting.choices is not None:
             record = Record(setting.choices)
-        setting = replace(setting, options=replace(setting.options, record=record, packed=self._packed))
+        setting = replace(
+            setting, options=replace(setting.options, record=record, packed=self._shared.packed)
+        )
         if setting.choices is None:
             return self._prepare(specs, setting)
         try:
@@ -180,10 +186,21 @@ class Programs(OfThisProcess):
         """The graph for any shapes."""
         setting = self.setting
         graph, specs = infer.infer_specs(self.graph, {}, setting.limit, setting.open_bodies)
-        return Program(graph, specs, setting, body=self.body)
+        return Program(graph, specs, setting, body=self.body, arenas=self._shared.arenas)
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
         return self.prepare_graph(self.graph, specs, setting)
+
+    def _fold(self, graph: Graph, setting: Setting) -> tuple[Graph, frozenset[str]]:
+        """A graph after the rules that come first, and the names of what is constant whatever the shapes of its inputs.
+
+        That is computed already, unless it is large: most of it has other arrays instead in the end.
+        """
+        first = rewrite_before_constants(graph, setting.rules)
+        folded, _ = infer.infer_specs(first, {}, setting.limit, setting.open_bodies)
+        made = (name for node in first.nodes if node.op != "Constant" for name in node.outputs)
+        size = sum(folded.constants[name].nbytes for name in made if name in folded.constants)
+        return folded if size <= FOLDED_BYTES else first, frozenset(folded.constants)
 
     def prepare_graph(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> Program:
         """A graph, this one or one that computes the same, prepared for inputs of these shapes."""
@@ -192,18 +209,18 @@ class Programs(OfThisProcess):
         if own:
             settled = self._settled
             if settled is not None and (found := settled.resize(specs, setting.limit)) is not None:
-                return Program(settled.graph, found, setting, body=self.body)
-            if self._rewritten is None:
-                self._rewritten = rewrite_before_constants(graph, setting.rules)
-            graph = self._rewritten
+                return Program(*found, setting, body=self.body, arenas=self._shared.arenas)
+            if self._source is None:
+                self._source = self._fold(graph, setting)
+            source, constant = self._source
         else:
-            graph = rewrite_before_constants(graph, setting.rules)
-        graph, known = infer.infer_specs(graph, specs, setting.limit, setting.open_bodies)
+            source, constant = self._fold(graph, setting)
+        graph, known = infer.infer_specs(source, specs, setting.limit, setting.open_bodies)
         first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision != "float16":
             first, known = widen(first, known)
         first, known = rewrite(first, known, setting.rules)
         first = order_readers_first(first)
         if own and rest is None:
-            self._settled = Settled.of(self.graph, first, known)
-        return Program(first, known, setting, graph.outputs, rest, self.body)
+            self._settled = Settled.of(source, constant, graph, first, known)
+        return Program(first, known, setting, graph.outputs, rest, self.body, self._shared.arenas)

@@ -3,73 +3,118 @@
     rewritten for S, and every extent of S becomes one of T in the same way    ->    rewritten for T
 
 Rules compare: shapes with shapes, the channels of a convolution with those of what scales them, an extent with 1. Where
-each axis of all values of a rank changes its extents one for one, channels and extents of 1 stay, and no operator makes
-a value of a shape, every comparison comes out as it did. Shapes are then inferred once, of fewer nodes.
+each axis of all values of a rank changes its extents one for one, channels and extents of 1 stay, and what is computed
+of shapes says no more than how a value is to be shaped, every comparison comes out as it did. Shapes are then inferred
+once, of fewer nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from ...errors import NetworkError
 from ...lazy_dataclass import dataclass
-from ..graph import Graph, Node, Spec
+from ..graph import Array, Graph, Node, Spec
 from ..ops import operator_of
 from ..ops.half import is_half
 from . import infer
 
 ALIKE = frozenset({
-    "Abs", "Add", "AveragePool", "BatchNormalization", "Celu", "Clip", "Concat", "Constant", "Conv", "ConvTranspose",
-    "Div", "Dropout", "Elu", "Erf", "Exp", "Flatten", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
-    "HardSigmoid", "HardSwish", "Identity", "LRN", "LeakyRelu", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mish",
-    "Mul", "PRelu", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt", "Sub", "Tanh",
-    "ThresholdedRelu",
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Celu", "Clip", "Concat", "Constant", "Conv",
+    "ConvTranspose", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gelu", "Gemm", "GlobalAveragePool",
+    "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LRN", "LayerNormalization", "LeakyRelu", "LogSoftmax",
+    "MatMul", "Max", "MaxPool", "Min", "Mish", "Mul", "PRelu", "Pow", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Split", "Sqrt", "Squeeze",
+    "Sub", "Tanh", "ThresholdedRelu", "Transpose", "Unsqueeze", "Upsample",
 })  # fmt: skip
 """Operators of ONNX whose outputs hold nothing of an extent, and which rules ask for no more than is said above."""
+
+SHAPING = frozenset({"Expand", "Reshape", "Resize", "Upsample"})
+"""Those whose inputs behind the first say how the first is to be shaped: no rule reads them."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A rewritten graph, and the Specs that it was rewritten for."""
+    """A rewritten graph, and the Specs that it was rewritten for.
 
+    `source` with shapes became `folded`, and that was rewritten to `graph`; `shaped` are constants of it that follow
+    from the shapes.
+    """
+
+    source: Graph
+    folded: Graph
     graph: Graph
     specs: Mapping[str, Spec]
+    fixed: frozenset[int]
+    """Extents of constants, which stay."""
+    shaped: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, source: Graph, made: Graph, specs: Mapping[str, Spec]) -> Settled | None:
-        """`made`, which `source` was rewritten to, if it may be taken for other shapes; otherwise None."""
-        free = all(node.op in ALIKE and not node.domain for node in source.nodes)
+    def of(
+        cls, source: Graph, constant: Collection[str], folded: Graph, made: Graph, specs: Mapping[str, Spec]
+    ) -> Settled | None:
+        """`made`, which `folded` was rewritten to, if it may be taken for other shapes; otherwise None.
+
+        `constant`: names of what follows from no shape.
+        """
+        free = all(node.op in ALIKE and not node.domain for node in folded.nodes)
         plain = all(each.name in specs and specs[each.name].value is None for each in source.inputs)
         if not free or not plain or source.kept or any(map(is_half, specs.values())):
             return None
         named = {name for node in made.nodes for name in (*node.reads, *node.outputs) if name}
         named |= {each.name for each in made.inputs} | set(made.outputs)
-        if not named <= specs.keys():
+        shaped = frozenset(folded.constants.keys() - constant)
+        if not named <= specs.keys() or not _only_shape(shaped, folded) or not _only_shape(shaped, made):
             return None
-        return cls(made, {name: specs[name] for name in named})
+        if any(made.constants[name].dtype.kind == "i" for name in made.constants.keys() - folded.constants):
+            return None  # which a rule made, perhaps of extents
+        constants = {**folded.constants, **made.constants}
+        fixed = frozenset(n for name, a in constants.items() if name not in shaped for n in a.shape)
+        return cls(source, folded, made, {name: specs[name] for name in named}, fixed, shaped)
 
-    def resize(self, inputs: Mapping[str, Spec], limit: int) -> dict[str, Spec] | None:
-        """The Specs of all values for inputs of other shapes; None where the graph has to be rewritten for them.
+    def resize(self, inputs: Mapping[str, Spec], limit: int) -> tuple[Graph, dict[str, Spec]] | None:
+        """The graph and the Specs of its values for inputs of other shapes; None where it is to be rewritten for them.
 
         So it has where they do not fit a node: it is then the file's that says so.
         """
-        changed = _Changed()
-        specs: infer.Specs = {name: self.specs[name] for name in self.graph.constants if name in self.specs}
+        changed = _Changed(self.fixed)
         for name, spec in inputs.items():
             if name in self.specs and (spec.value is not None or not changed.take(self.specs[name], spec)):
                 return None
-            specs[name] = spec
         with suppress(NetworkError):
-            for node in self.graph.nodes:
+            graph = self._reshape(inputs, limit)
+            if graph is None:
+                return None
+            specs: infer.Specs = {**inputs}
+            for name, array in graph.constants.items():
+                if name in self.specs:
+                    specs[name] = Spec.of(array) if name in self.shaped else self.specs[name]
+            for node in graph.nodes:
                 made = infer.node_specs(node, operator_of(node), specs, limit) or ()
                 for name, new in zip(node.outputs, made, strict=False):
                     if name and (new is None or not self._fits(node, self.specs[name], new, changed)):
                         return None
                     if name and new is not None:
                         specs[name] = new
-            return specs if self.specs.keys() <= specs.keys() else None
+            return (graph, specs) if self.specs.keys() <= specs.keys() else None
         return None
+
+    def _reshape(self, inputs: Mapping[str, Spec], limit: int) -> Graph | None:
+        """The graph with what follows from these shapes; None where more than that follows."""
+        if not self.shaped:
+            return self.graph
+        folded, _ = infer.infer_specs(self.source, inputs, limit)
+        if folded.constants.keys() != self.folded.constants.keys() or not _same(
+            folded.nodes, self.folded.nodes
+        ):
+            return None
+        constants: Mapping[str, Array] = {
+            name: folded.constants[name] if name in self.shaped else array
+            for name, array in self.graph.constants.items()
+        }
+        return replace(self.graph, constants=constants)
 
     def _fits(self, node: Node, old: Spec, new: Spec, changed: _Changed) -> bool:
         """Whether a node's output changed as others did; the columns of a dense layer, which its bias has, do not."""
@@ -77,10 +122,28 @@ class Settled:
         return stays and changed.take(old, new)
 
 
-class _Changed:
-    """Extents by rank and axis, and what they became: one for one, and 1 and channels stay."""
+def _only_shape(names: frozenset[str], graph: Graph) -> bool:
+    """Whether nodes read these constants to shape what is computed, and the outside reads none."""
+    if not names.isdisjoint(graph.outputs):
+        return False
+    read = (node for node in graph.nodes if not names.isdisjoint(node.reads))
+    return all(node.op in SHAPING and not node.domain and node.inputs[0] not in names for node in read)
 
-    def __init__(self) -> None:
+
+def _same(nodes: Iterable[Node], others: Iterable[Node]) -> bool:
+    """Whether two graphs have the same nodes."""
+    described = ([(n.op, n.inputs, n.outputs) for n in each] for each in (nodes, others))
+    return next(described) == next(described)
+
+
+class _Changed:
+    """Extents by rank and axis, and what they became: one for one, and 1 and channels stay.
+
+    `fixed`: extents that stay wherever they are; where a second axis holds no channels, it changes to and from none.
+    """
+
+    def __init__(self, fixed: frozenset[int]) -> None:
+        self._fixed = fixed
         self._to: dict[tuple[int, int, int], int] = {}
         self._of: dict[tuple[int, int, int], int] = {}
 
@@ -90,7 +153,9 @@ class _Changed:
         if old.dtype != new.dtype or rank != len(new.shape):
             return False
         for axis, (m, n) in enumerate(zip(old.shape, new.shape, strict=True)):
-            if m != n and (m <= 1 or n <= 1 or axis == 1):
+            if m != n and (m <= 1 or n <= 1):
+                return False
+            if m != n and axis == 1 and not self._fixed.isdisjoint((m, n)):
                 return False
             if self._to.setdefault((rank, axis, m), n) != n or self._of.setdefault((rank, axis, n), m) != m:
                 return False

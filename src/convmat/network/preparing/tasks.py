@@ -11,6 +11,7 @@ from ..graph import Node, Value
 if TYPE_CHECKING:
     from .chains import Chain
     from .layouts import ProgramLayout
+    from .sharing import Arena
 
 Step = Callable[..., Any]
 
@@ -31,13 +32,17 @@ class NodeTask:
     """Whether `run` gives new arrays instead of writing into those there are."""
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
-    """What one call works on: an array for each value, and the work over those that stay and lie as the layout says."""
+    """What one call works on: an array for each value, and the work over those that stay and lie as the layout says.
+
+    What has a place lies in `arena`, which a call has to have for itself.
+    """
 
     values: list[Value]
     work: list[Chain | NodeTask]
     layout: ProgramLayout
+    arena: Arena
 
 
 __all__ = ["NOTHING", "NodeTask", "State", "Step"]
