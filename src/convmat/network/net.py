@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from .files import save
 from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
 from .input_shapes import Extents, declared_specs, misfit_error, override_shapes, random_inputs
-from .inputs import find_values, read_inputs
+from .inputs import copy_lists, find_values, read_inputs, read_numbers
 from .ops import Options
 from .preparing.deciding import DecidingValues
 from .preparing.latest import Latest
@@ -100,30 +100,36 @@ class Network:
         `outputs`: names of any values of the network, or of nodes for what they write first; the answer is then a
         dict by these names. What stands between two nodes that run as one is computed apart for it.
         """
-        lazy = open_room_of_arrays(*(x.values() if isinstance(x, Mapping) else (x,)))
-        if lazy is not None and outputs is None:
-            return lazy.run(self, x)
         if outputs is not None:
-            names = find_values(self.graph, outputs)
-            found = self._with_outputs(tuple(dict.fromkeys(names)))._run(x)
-            return {given: found[name] for given, name in zip(outputs, names, strict=True)}
-        found = self._run(x)
-        return found[self.outputs[0]] if len(self.outputs) == 1 else found
+            wanted = find_values(self.graph, outputs)
+            values = self._with_outputs(tuple(dict.fromkeys(wanted)))._run(x)
+            return {given: values[name] for given, name in zip(outputs, wanted, strict=True)}
+        found = self._run_again(x)
+        if found is None:
+            lazy = open_room_of_arrays(*(x.values() if isinstance(x, Mapping) else (x,)))
+            if lazy is not None:
+                return lazy.run(self, x)
+            found = self._run(x)
+        names = self.graph.outputs
+        return found[names[0]] if len(names) == 1 else found
+
+    def _run_again(self, x: Any) -> dict[str, Value] | None:
+        """The outputs for arrays of NumPy's just like those of the last call; None for any others."""
+        latest = self._latest
+        if latest is None or latest.program is not self._programs.latest:
+            return None
+        matched = latest.match(x)
+        return None if matched is None else copy_lists(latest.program(matched))
 
     def _run(self, x: Any) -> dict[str, Value]:
-        latest = self._latest
-        matched = latest.match(x) if latest is not None else None
-        if latest is not None and matched is not None and latest.program is self._programs.latest:
-            found = latest.program(matched)
-        else:
-            given = self.inputs_of(x)
-            program = self._prepare(given)
-            found = program(given)
-            self._latest = Latest.of(given, program)
-        for name, v in found.items():
-            if isinstance(v, list):
-                found[name] = [np.array(y) if isinstance(y, np.ndarray) else y for y in v]
-        return found
+        again = self._run_again(x)
+        if again is not None:
+            return again
+        given = self.inputs_of(x)
+        program = self._prepare(given)
+        found = program(given)
+        self._latest = Latest.of(given, program)
+        return copy_lists(found)
 
     def _prepare(self, given: Mapping[str, Value]) -> Program:
         return self.program(self._values_met.know_values(given, specs_of(given)))
@@ -183,7 +189,7 @@ class Network:
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
         """
         chunks = open_room("chunks")
-        options = chunks.TileOptions(_numbers(tile), memory, same_bits, approximate, exact_globals)
+        options = chunks.TileOptions(read_numbers(tile), memory, same_bits, approximate, exact_globals)
         made: Array = chunks.run_tiled(self, x, options, progress)
         return made
 
@@ -209,7 +215,7 @@ class Network:
         10 tiles of 1x1x100 of y 1x1x1000, about 1.992 KiB each; 1.00 times the multiplications of the whole
         """
         chunks = open_room("chunks")
-        options = chunks.TileOptions(_numbers(tile), memory, same_bits, approximate, exact_globals)
+        options = chunks.TileOptions(read_numbers(tile), memory, same_bits, approximate, exact_globals)
         return chunks.plan_tiles(self, x, options)
 
     def stream(self, axis: int = 2) -> Any:
@@ -389,11 +395,3 @@ class Network:
     def inputs_of(self, x: Any) -> dict[str, Any]:
         """The inputs by name, as C-contiguous arrays of the declared types, lists of them, or None."""
         return read_inputs(self.inputs, x)
-
-
-def _numbers(tile: Any) -> Any:
-    """Extents of tiles as Python's own numbers, which are looked up and compared."""
-    made = tile.tolist() if isinstance(tile, np.ndarray | np.generic) else tile
-    if not isinstance(made, Iterable) or isinstance(made, str):
-        return made
-    return tuple(each.item() if isinstance(each, np.integer) else each for each in made)
