@@ -28,7 +28,8 @@ from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.softmax import softmax
-from convmat.engine.kernels.sweeps.top import TYPES, Top, top
+from convmat.engine.kernels.sweeps.suppress import suppress
+from convmat.engine.kernels.sweeps.top import TYPES, Top, above, top
 from convmat.engine.kernels.sweeps.upsample import upsample
 from convmat.engine.kernels.sweeps.weigh import Weigh, weigh_bytes
 from convmat.engine.runtime import thread_pool
@@ -358,6 +359,38 @@ def tops(pick: Pick) -> None:
         assert arrays[2].tobytes() == np.take_along_axis(x, order[:, :k], 1).tobytes()
 
 
+def boxes(pick: Pick) -> None:
+    """What is above a limit in its order, and boxes chosen of it, every array of both kernels between pages."""
+    B, C, n = (int(pick.integers(1, most)) for most in (3, 4, 300))
+    most, centred, threads = int(pick.integers(1, n + 1)), bool(pick.integers(2)), int(pick.integers(1, 4))
+    scores = (pick.integers(0, 30, (B * C, n)) / 30).astype(np.float32)
+    x, bound, limit = (np.asarray(each, np.float32) for each in (pick.random((B, n, 4)), [0.4], [0.5]))
+    sorting, choosing = above(B * C, n, "float32", threads), suppress(B, C, n, most, centred, threads)
+    assert isinstance(sorting, tuple)
+    assert isinstance(choosing, tuple)
+    held, places = np.zeros(B * C, np.int64), np.zeros((B * C, n), np.int64)
+    found, chosen = np.zeros(B * C, np.int64), np.zeros((B * C, most), np.int64)
+    first: list[Array] = [scores, limit, np.zeros(sorting[1], np.uint8), held, places]
+    second: list[Array] = [x, places, held, bound, np.zeros(choosing[1], np.uint8), found, chosen]
+    for Fenced.behind in (True, False):
+        for (plan, _), arrays in ((sorting, first), (choosing, second)):
+            sweep = Sweep(plan)
+            sweep.load()
+            fenced = [Fenced.holding(each) for each in arrays]
+            given = [each.array(array) for each, array in zip(fenced, arrays, strict=True)]
+            sweep(*given)
+            assert all(each.untouched() for each in fenced)
+            for array, made in zip(arrays, given, strict=True):
+                array[...] = made
+    for line in range(B * C):
+        order = np.argsort(-scores[line], kind="stable")
+        order = order[scores[line][order] > limit]
+        assert places[line, : held[line]].tolist() == order.tolist()
+        assert held[line] == len(order)
+        assert chosen[line, 0] == order[0]
+        assert set(chosen[line, : found[line]]) <= set(order)
+
+
 def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
@@ -374,6 +407,7 @@ def main(seed: int, count: int) -> None:
             steps(pick)
         for _ in range(count // 2):
             tops(pick)
+            boxes(pick)
     print(f"done: {done} sweeps", flush=True)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from convmat.network.graph import Node
+from convmat.network.ops import detection
 
 from .cases import Array
 from .made import normal
@@ -72,6 +73,31 @@ def test_boxes_that_overlap_are_left_out() -> None:
         y = run(node, *arrays)[0]
         assert y.dtype == np.int64
         assert y.tolist() == suppressed(node, *arrays), node  # type: ignore[arg-type]
+
+
+def test_boxes_that_are_no_numbers_overlap_nothing() -> None:
+    """And scores that are none come last: by the kernels as by NumPy, with many boxes and few that are wanted."""
+    for seed in range(12):
+        draw = np.random.default_rng(seed)
+        n, C = int(draw.integers(100, 700)), int(draw.integers(1, 4))
+        boxes = draw.uniform(0, 3, (2, n, 4)).astype(np.float32)
+        boxes[draw.random(boxes.shape) < 0.03] = draw.choice([np.nan, np.inf])
+        scores = (draw.integers(0, 40, (2, C, n)) / 40).astype(np.float32)
+        scores[draw.random(scores.shape) < 0.1] = draw.choice([np.nan, np.inf, -np.inf])
+        node = Node("NonMaxSuppression", (), ("y",), {"center_point_box": seed % 2}, "here", 11)
+        most, bound = int(draw.integers(1, 60)), np.array(draw.choice([0, 0.3, 0.7]), np.float32)
+        least = (
+            None if seed % 3 == 0 else np.array(draw.choice([-0.0, 0.5, 0.975, -np.inf, np.nan]), np.float32)
+        )
+        wanted = []
+        with np.errstate(all="ignore"):
+            first, last = detection._corners(boxes, bool(seed % 2))
+            for b, c in np.ndindex(2, C):
+                order = np.argsort(-scores[b, c], kind="stable")
+                order = order if least is None else order[scores[b, c][order] > least]
+                chosen = detection._choose_boxes(first[b], last[b], order, most, float(bound))
+                wanted += [[b, c, box] for box in chosen]
+        assert run(node, boxes, scores, np.array([most]), bound, least)[0].tolist() == wanted
 
 
 def test_thresholds_and_what_is_absent() -> None:

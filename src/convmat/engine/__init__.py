@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.softmax import softmax
-    from .kernels.sweeps.top import top
+    from .kernels.sweeps.suppress import suppress
+    from .kernels.sweeps.top import above, top
     from .kernels.sweeps.unpool import unpool, unpool_overlapping
     from .kernels.sweeps.upsample import upsample
     from .kernels.sweeps.weigh import weigh_bytes
@@ -121,6 +122,8 @@ _HOMES = {
     "normalise": ".kernels.sweeps.normalise:normalise",
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
+    "suppress": ".kernels.sweeps.suppress:suppress",
+    "above": ".kernels.sweeps.top:above",
     "top": ".kernels.sweeps.top:top",
     "unpool": ".kernels.sweeps.unpool:unpool",
     "unpool_overlapping": ".kernels.sweeps.unpool:unpool_overlapping",
@@ -216,6 +219,7 @@ __all__ = [
     "SweepPlan",
     "Team",
     "Weighted",
+    "above",
     "address",
     "aligned_size",
     "apply_activation",
@@ -262,6 +266,7 @@ __all__ = [
     "start_anew",
     "strided_copy",
     "strided_views",
+    "suppress",
     "thread_pool",
     "thread_pool_ir",
     "threads",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...engine import Sweep, above, buffers, thread_pool
+from ...engine import suppress as suppress_boxes
+from ...errors import EngineError
 from ..graph import Array, Node, Spec
 from .base import Specs, Unknown, has_input, input_at, operator
 
@@ -44,8 +48,11 @@ def suppress(
     bound = 0.0 if overlap is None else float(overlap.reshape(-1)[0])
     if not 0 <= bound <= 1:
         raise node.error(f"its iou_threshold is {bound}\n  a number from 0 to 1 is needed")
-    first, last = _corners(boxes, bool(node.get("center_point_box", 0)))
     found: list[tuple[int, int, int]] = []
+    centred = bool(node.get("center_point_box", 0))
+    if count > 0 and (chosen := _choose_by_kernel(boxes, scores, centred, (count, bound, least))) is not None:
+        return chosen
+    first, last = _corners(boxes, centred)
     for b, c in np.ndindex(*scores.shape[:2]) if count > 0 else ():
         score = scores[b, c]
         order = np.argsort(-score, kind="stable")
@@ -53,6 +60,56 @@ def suppress(
             order = order[score[order] > least.reshape(-1)[0]]
         found += [(b, c, box) for box in _choose_boxes(first[b], last[b], order, count, bound)]
     return np.array(found, np.int64).reshape(-1, 3)
+
+
+def _choose_by_kernel(
+    boxes: Array, scores: Array, centred: bool, limits: tuple[int, float, Array | None]
+) -> Array | None:
+    """The same where there are kernels."""
+    (count, bound, least), (B, C, n) = limits, scores.shape
+    made = _kernels(B, C, n, min(count, n), centred, thread_pool.count()) if scores.size else None
+    if made is None or boxes.dtype != np.float32 or scores.dtype != np.float32:
+        return None
+    by_score, choosing, room = made
+    places, held = np.empty((B * C, n), np.int64), np.empty(B * C, np.int64)
+    scratch = buffers.empty((room,), np.dtype(np.uint8))
+    limit = np.array([-np.inf], np.float32) if least is None else least.reshape(-1)[:1].astype(np.float32)
+    if limit[0] != limit[0]:  # no score is above it
+        return np.empty((0, 3), np.int64)
+    by_score(scores, limit, scratch, held, places)
+    if least is None:  # those with the least score there is, and none at all, come last, as they are
+        for line, score in zip(np.flatnonzero(held < n), scores.reshape(-1, n)[held < n], strict=True):
+            rest = np.flatnonzero(~(score > limit))
+            places[line, held[line] :] = rest[np.argsort(-score[rest], kind="stable")]
+            held[line] = n
+    found, chosen = np.empty(B * C, np.int64), np.empty((B * C, min(count, n)), np.int64)
+    choosing(boxes, places, held, np.array([bound], np.float32), scratch, found, chosen)
+    if B * C == 1:
+        answer = np.zeros((int(found[0]), 3), np.int64)
+        answer[:, 2] = chosen[0, : len(answer)]
+        return answer
+    lines = np.repeat(np.arange(B * C), found)
+    answer = np.empty((len(lines), 3), np.int64)
+    np.divmod(lines, C, out=(answer[:, 0], answer[:, 1]))
+    answer[:, 2] = chosen[np.arange(chosen.shape[1]) < found[:, None]]
+    return answer
+
+
+@lru_cache(maxsize=64)
+def _kernels(
+    B: int, C: int, n: int, most: int, centred: bool, threads: int
+) -> tuple[Sweep, Sweep, int] | None:
+    """What sorts scores above a limit, and what chooses boxes, loaded; and bytes of scratch, enough for either."""
+    sorting, choosing = above(B * C, n, "float32", threads), suppress_boxes(B, C, n, most, centred, threads)
+    if isinstance(sorting, str) or isinstance(choosing, str):
+        return None
+    sweeps = Sweep(sorting[0]), Sweep(choosing[0])
+    try:
+        for each in sweeps:
+            each.load()
+    except EngineError:  # where nothing is compiled
+        return None
+    return *sweeps, max(sorting[1], choosing[1])
 
 
 def _corners(boxes: Array, centred: bool) -> tuple[Array, Array]:

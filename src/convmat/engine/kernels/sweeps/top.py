@@ -48,6 +48,8 @@ from ...ir.instructions import (
     zext,
 )
 from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
+from .byte_sort import counted_bytes, sort_by_bytes
+from .reductions import FLOATS
 
 TYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
@@ -63,23 +65,32 @@ BLOCK = 64
 WORK = 4
 """Elements of a pass that does one thing, as long as one here takes: what tasks are shared out by."""
 
-DIGITS = 256
-"""Values of the byte by which a pass sorts."""
-
 LEAST_BUFFER = 2048
 """Elements that are collected at least, where a line has so many: sorting counts bytes, which pays for many."""
 
 
 @dataclass(frozen=True)
 class Top(SweepRecipe):
-    """A type by NumPy's name; whether the largest are wanted, and few of them; lanes of a vector of keys."""
+    """A type by NumPy's name; whether the largest are wanted, and few of them; lanes of a vector of keys.
+
+    `above`: all that are larger than a limit are, however many there are, and what is no number is not.
+    """
 
     dtype: str
     largest: bool
     few: bool
     lanes: int
+    above: bool = False
     words = ("count", "k", "room")
-    arrays = ("x", "scratch", "values", "places")
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Those of a SweepRecipe."""
+        return (
+            ("x", "limit", "scratch", "held", "places")
+            if self.above
+            else ("x", "scratch", "values", "places")
+        )
 
     @property
     def _type(self) -> Type:
@@ -95,13 +106,24 @@ class Top(SweepRecipe):
         count, k, item = words["count"], words["k"], self._type.bytes
         with fn.loop(share.first, share.stop) as line:
             x = words["x"] + line.index * count * item
-            kept = words["values"] + line.index * k * item, words["places"] + line.index * k * i64.bytes
+            places = words["places"] + line.index * k * i64.bytes
             if self.few:
-                self._keep(fn, x, kept, count, k)
-            else:
-                size = words["room"] * (2 * (self._word.bytes + i32.bytes)) + self._counts
-                scratch = words["scratch"] + udiv(share.first, words["per"]) * size
-                self._collect(fn, x, scratch, words["room"], (*kept, count, k))
+                self._keep(fn, x, (words["values"] + line.index * k * item, places), count, k)
+                return
+            size = words["room"] * (2 * (self._word.bytes + i32.bytes)) + counted_bytes(self._word)
+            scratch = words["scratch"] + udiv(share.first, words["per"]) * size
+            worst, any_ = const(self._word, -1), const(i64, -1)
+            if self.above:
+                worst, any_ = self._key(fn.load(words["limit"], self._type)), const(i64, 0)
+            held, numbers = self._collect(fn, x, scratch, words["room"], (worst, any_, count, k))
+            with fn.loop(0, held) as rank:
+                place = sext(fn.load(numbers, i32, rank.index * i32.bytes), to=i64)
+                fn.store(place, places, rank.index * i64.bytes)
+                if not self.above:
+                    value = fn.load(x, self._type, place * item)
+                    fn.store(value, words["values"] + line.index * k * item, rank.index * item)
+            if self.above:
+                fn.store(held, words["held"], line.index * i64.bytes)
 
     # ---- keys ------------------------------------------------------------------------------------------------
 
@@ -113,8 +135,10 @@ class Top(SweepRecipe):
             zero = equal(value, const(value.type, 0.0))  # of either sign
             bits = select(zero, const(kind, 0), bitcast(value, to=word))
             bits = xor(bits, or_(ashr(bits, const(kind, 8 * word.bytes - 1)), top))
-            bits = select(equal(value, value), bits, const(kind, -1))
-        elif is_unsigned(self.dtype):
+            bits = xor(bits, const(kind, -1)) if self.largest else bits
+            nowhere = -1 if self.above or not self.largest else 0
+            return select(equal(value, value), bits, const(kind, nowhere))
+        if is_unsigned(self.dtype):
             bits = value if self._type is word else zext(value, to=word)
         else:
             bits = xor(value if self._type is word else sext(value, to=word), top)
@@ -199,11 +223,6 @@ class Top(SweepRecipe):
 
     # ---- many, collected and sorted ------------------------------------------------------------------------------
 
-    @property
-    def _counts(self) -> int:
-        """Bytes of the numbers of elements by each byte of a key."""
-        return self._word.bytes * DIGITS * i32.bytes
-
     def _collect(
         self,
         fn: Function,
@@ -211,16 +230,18 @@ class Top(SweepRecipe):
         scratch: Value,
         room: Value,
         about: tuple[Value, Value, Value, Value],
-    ) -> None:
-        """All that may be among the best until the buffer is full, which is sorted and cut; and so on to the end."""
-        values, places, count, k = about
+    ) -> tuple[Value, Value]:
+        """All that may be among the best until the buffer is full, which is sorted and cut; and so on to the end.
+
+        How many there are, and where their numbers lie.
+        """
+        worst, any_, count, k = about
         step, word = VECTORS * self.lanes, self._word
-        keys = scratch + self._counts
+        keys = scratch + counted_bytes(self._word)
         numbers = keys + room * word.bytes
         others = numbers + room * i32.bytes
         buffers = (keys, numbers, others, others + room * word.bytes)
-        every = const(i64, -1)
-        with fn.repeat(carried=[count - count, count - count, const(word, -1), every, *buffers]) as turn:
+        with fn.repeat(carried=[count - count, count - count, worst, any_, *buffers]) as turn:
             begin, held, worst, any_, *now = turn.carried
             with fn.repeat(carried=[begin, held]) as filling:
                 at, filled = filling.carried
@@ -232,18 +253,13 @@ class Top(SweepRecipe):
                 filling.carry(at + step, last.results[0])
                 filling.again(and_(less(at + step, count), less_equal(last.results[0], room - step)))
             at, filled = filling.results
-            now = self._sort(fn, scratch, now, filled)
+            now = sort_by_bytes(fn, scratch, now, filled, (word, self.lanes))
             held = minimum(filled, k)
             full = less_equal(k, filled)
-            worst = select(full, fn.load(now[0], word, (held - 1) * word.bytes), const(word, -1))
-            turn.carry(at, held, worst, select(full, const(i64, 0), every), *now)
+            worst = select(full, fn.load(now[0], word, (held - 1) * word.bytes), worst)
+            turn.carry(at, held, worst, select(full, const(i64, 0), any_), *now)
             turn.again(less(at, count))
-        now = turn.results[4:]
-        with fn.loop(0, k, at_least_once=True) as rank:
-            place = sext(fn.load(now[1], i32, rank.index * i32.bytes), to=i64)
-            fn.store(place, places, rank.index * i64.bytes)
-            value = fn.load(x, self._type, place * self._type.bytes)
-            fn.store(value, values, rank.index * self._type.bytes)
+        return turn.results[1], turn.results[5]
 
     def _take(
         self,
@@ -289,45 +305,6 @@ class Top(SweepRecipe):
             all_.carry(some.results[0])
         return all_.results[0]
 
-    def _sort(self, fn: Function, counts: Value, now: list[Value], filled: Value) -> list[Value]:
-        """Keys with their numbers by one byte after the other; the pairs of buffers, the sorted one first."""
-        word, wide = self._word, i32.x(self.lanes)
-        with fn.loop(0, self._counts, wide.bytes) as clear:
-            fn.store(const(wide, 0), counts, clear.index)
-        with fn.loop(0, filled, at_least_once=True) as each:
-            key = fn.load(now[0], word, each.index * word.bytes)
-            for digit in range(word.bytes):
-                byte = self._digit(key, const(word, 8 * digit)) + digit * DIGITS
-                seen = fn.load(counts, i32, byte * i32.bytes)
-                fn.store(seen + 1, counts, byte * i32.bytes)
-        with fn.loop(0, word.bytes, carried=now) as turn:
-            keys, numbers, others, places = turn.carried
-            own, shift = counts + turn.index * (DIGITS * i32.bytes), turn.index * 8
-            shift = shift if word is i64 else trunc(shift, to=i32)
-            first = fn.load(own, i32, self._digit(fn.load(keys, word), shift) * i32.bytes)
-            with fn.if_(not_equal(sext(first, to=i64), filled), default=turn.carried) as differ:
-                with fn.loop(0, DIGITS, carried=[const(i32, 0)]) as before:
-                    seen = fn.load(own, i32, before.index * i32.bytes)
-                    fn.store(before.carried[0], own, before.index * i32.bytes)
-                    before.carry(before.carried[0] + seen)
-                with fn.loop(0, filled, at_least_once=True) as each:
-                    key = fn.load(keys, word, each.index * word.bytes)
-                    number = fn.load(numbers, i32, each.index * i32.bytes)
-                    byte = self._digit(key, shift) * i32.bytes
-                    spot = fn.load(own, i32, byte)
-                    fn.store(spot + 1, own, byte)
-                    spot = zext(spot, to=i64)
-                    fn.store(key, others, spot * word.bytes)
-                    fn.store(number, places, spot * i32.bytes)
-                differ.carry(others, places, keys, numbers)
-            turn.carry(*differ.results)
-        return turn.results
-
-    def _digit(self, key: Value, shift: Value) -> Value:
-        """A byte of a key."""
-        byte = and_(lshr(key, shift), const(self._word, DIGITS - 1))
-        return byte if self._word is i64 else zext(byte, to=i64)
-
 
 def top(
     lines: int, count: int, k: int, dtype: str, threads: int, *, largest: bool = True
@@ -348,20 +325,48 @@ def top(
     """
     if dtype not in TYPES:
         return f"takes numbers of {', '.join(TYPES)}, got {dtype}"
+    return _plan(lines, count, k, (dtype, largest, k <= FEW, False), threads)
+
+
+def above(lines: int, count: int, dtype: str, threads: int) -> tuple[SweepPlan, int] | str:
+    """The kernel that finds what is larger than a limit, the largest first; else as `top`.
+
+    x: (lines, count), limit: (1,), scratch -> held: (lines,), how many there are; places: (lines, count), both int64.
+
+    >>> import numpy as np
+    >>> from convmat.engine import Sweep
+    >>> plan, scratch = above(1, 5, "float32", 1)
+    >>> made = Sweep(plan)
+    >>> made.load()
+    >>> held, places, limit = np.empty(1, np.int64), np.zeros((1, 5), np.int64), np.ones(1, np.float32)
+    >>> made(np.array([[2, 7, 1, 7, 5]], np.float32), limit, np.empty(scratch, np.uint8), held, places)
+    >>> held, places
+    (array([4]), array([[1, 3, 4, 0, 0]]))
+    """
+    if dtype not in FLOATS:
+        return f"takes floats, got {dtype}"
+    return _plan(lines, count, count, (dtype, True, False, True), threads)
+
+
+def _plan(
+    lines: int, count: int, k: int, kind: tuple[str, bool, bool, bool], threads: int
+) -> tuple[SweepPlan, int] | str:
+    """`kind`: type, whether the largest, whether few, whether what is above a limit."""
     if refusal := kernel_refusal():
         return refusal
     if not lines or not 0 < k <= count or count >= 2**31:
         return (
             f"takes lines of up to 2^31 - 1 elements, and one of each at least, got {k} of {lines} x {count}"
         )
-    word = 8 if ELEMENTS[dtype].bytes == 8 else 4
-    recipe = Top(dtype, largest, k <= FEW, host().lanes(word))
+    dtype, largest, few, limited = kind
+    word = i64 if ELEMENTS[dtype].bytes == i64.bytes else i32
+    recipe = Top(dtype, largest, few, host().lanes(word.bytes), limited)
     words, tasks = share_lines(lines, count * WORK, threads, whole=True)
     room = min(count, max(LEAST_BUFFER, 4 * k)) + BLOCK
     room = -(-room // BLOCK) * BLOCK
-    scratch = 0 if recipe.few else tasks * (2 * room * (word + i32.bytes) + word * DIGITS * i32.bytes)
+    scratch = 0 if recipe.few else tasks * (2 * room * (word.bytes + i32.bytes) + counted_bytes(word))
     words = {**words, "count": count, "k": k, "room": room}
     return SweepPlan(recipe, words, tasks, threads, lines * count), max(scratch, 1)
 
 
-__all__ = ["Top", "top"]
+__all__ = ["Top", "above", "top"]
