@@ -363,6 +363,17 @@ CASES = [
         ),
         "MatMul Slice Squeeze Slice Squeeze Add",
     ),
+    Case(
+        "reduce_unstacked",
+        (
+            node("Neg", "x", "c"),
+            node("Exp", "x", "d"),
+            *(node("Unsqueeze", f"{name} along", f"{name}1") for name in ("x", "c", "d")),
+            node("Concat", "x1 c1 d1", "e", axis=1),
+            node("ReduceMax", "e", "y", axes=[1], keepdims=0),
+        ),
+        "Neg Exp Max",
+    ),
     Case("skip", (node("Identity", "x", "c"), node("Dropout", "c", "d"), node("Neg", "d", "y")), "Neg"),
 ]  # fmt: skip
 
@@ -396,6 +407,26 @@ def test_every_rule_is_tried() -> None:
         "add_in_product",
     }  # of 8-bit numbers, in their own files
     assert {case.rule for case in CASES} | elsewhere == set(RULES)
+
+
+def test_stacks_that_others_read_or_that_more_is_reduced_of_stay() -> None:
+    for op in ("ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean"):
+        stacked = [node("Neg", "x", "c"), *(node("Unsqueeze", f"{n} along", f"{n}1") for n in ("x", "c"))]
+        for axis, reduced, outputs, keep, gone in (
+            (1, [1], "y", 0, True), (1, [1], "y", 1, True), (1, [-4], "y", 1, True), (1, [1], "y e", 0, False),
+            (1, [0], "y", 0, False), (1, [1, 2], "y", 0, False), (2, [1], "y", 0, False),
+        ):  # fmt: skip
+            many = [node("Concat", "x1 c1", "e", axis=axis)]
+            axes: dict[str, Any] = {"axes": reduced} if op != "ReduceSum" else {}
+            name = "e" if axes else "e axes"
+            nodes = [*stacked, *many, node(op, name, "y", keepdims=keep, **axes)]
+            constants = {"along": np.array([1]), "axes": np.array(reduced)}
+            source = model(nodes, {"x": ("n", 4, "h", "w")}, outputs, constants)
+            net = convmat.load(source, rewrite=["reduce_unstacked"])
+            left = {each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes}
+            assert (op not in left) == gone, (op, axis, reduced, outputs)
+            for a, b in zip(arrays(net(X)), arrays(convmat.load(source, rewrite=False)(X)), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def products_of_slices(*cuts: str, **attributes: Any) -> list[str]:

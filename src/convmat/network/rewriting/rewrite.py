@@ -14,6 +14,7 @@
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
     choose_first         Transpose(x)[i] = Transpose(x[i])         what is chosen is moved alone
     turn_in_product      Transpose(a) @ b, Transpose(a @ b)        one Einsum, where a and b are computed
+    reduce_unstacked     ReduceMax(Concat(x, y)) = Max(x, y)       of arrays of extent 1 along the axis that is reduced
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     mean_of_bytes        AveragePool between 8-bit numbers         a product with equal weights
@@ -49,6 +50,7 @@ from .pooled import mean_of_bytes
 from .quantised import in_float, quantise_constants, quantised
 from .recurrent import steps_in_bytes
 from .slices import multiply_once
+from .stacked import reduce_unstacked
 from .tables import rows_first
 from .turning import choose_first, turn_in_product
 
@@ -116,6 +118,7 @@ RULES: dict[str, Rule] = {
         cancel_transposes,
         choose_first,
         turn_in_product,
+        reduce_unstacked,
         pad_into_conv,
         fold_scale,
         fold_columns,
