@@ -80,6 +80,14 @@ class Layout:
             )
         )
 
+    def resize(self, extents: Mapping[str, int]) -> Layout:
+        """The same layout where these roles, none of them split, have other extents."""
+        axes = []
+        for axis in self.axes:
+            changed = [Dim(d.role, extents[d.role], d.step, d.flip) if d.role in extents else d for d in axis]
+            axes.append(tuple(changed))
+        return Layout(tuple(axes))
+
     def splits(self, role: str) -> set[int]:
         """The steps at which this layout cuts a role."""
         return {dim.step for dim in self.dims if dim.role == role}

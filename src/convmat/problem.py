@@ -266,6 +266,18 @@ class Problem:
         pad = self.pad if self.pad is not None and self.pad.operand == "y" else None
         return replace(self, geometry=geometry, x=x, y=y, pad=pad, whole=self.whole or self.geometry)
 
+    def resize(self, geometry: Geometry) -> Problem:
+        """The same problem for another batch, other spatial extents or other padding; of one without explicit padding.
+
+        >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
+        >>> p.resize(Geometry.of((2, 3, 9, 6), (4, 3, 3, 3))).shape("y")
+        (2, 4, 7, 4)
+        """
+        extents = {"b": geometry.B}
+        for letter, sizes in (("i", geometry.I), ("p", geometry.P)):
+            extents |= {f"{letter}{a}": n for a, n in enumerate(sizes)}
+        return replace(self, geometry=geometry, x=self.x.resize(extents), y=self.y.resize(extents))
+
     @kept_property
     def kind(self) -> tuple[Any, ...]:
         """All of it but its batch and spatial extents.

@@ -19,9 +19,11 @@ import convmat
 from convmat.engine.ir.arguments import Arguments
 from convmat.engine.kernels.base import DEPTHS
 from convmat.engine.kernels.text import kernel_text
+from convmat.network.ops.planned import Planned
 from convmat.network.preparing import programs
 from convmat.network.preparing.program import Program
 from convmat.network.rewriting.rewrite import rewrite
+from convmat.problem import Problem
 
 CHANNELS = 16
 
@@ -264,6 +266,53 @@ def test_shapes_that_are_computed_follow_without_rewriting(monkeypatch: pytest.M
             np.testing.assert_allclose(found[name], answer, rtol=1e-4, atol=1e-4)
     assert len(rewritten) == 3  # for one image, for several, and for maps of one row
     assert "LayerNormalization" in {node.op for node in prepared(net).graph.nodes}
+
+
+def same_padded() -> onnx.ModelProto:
+    """Padding that follows from the size, and a transposed convolution."""
+    made = network()
+    for node in made.graph.node[:1]:
+        del node.attribute[:]
+        node.attribute.append(oh.make_attribute("auto_pad", "SAME_UPPER"))
+        node.attribute.append(oh.make_attribute("strides", [2, 2]))
+    turned = np.random.default_rng(2).standard_normal((CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
+    made.graph.initializer.append(numpy_helper.from_array(turned, "t"))
+    made.graph.node.insert(1, oh.make_node("ConvTranspose", ["a", "t"], ["u"], strides=[2, 2], pads=[1] * 4))
+    made.graph.node[2].input[0] = "u"
+    return made
+
+
+@pytest.mark.parametrize("made", [network, same_padded])
+@pytest.mark.parametrize("words", [{}, {"exact": True}, {"workspace_limit": 1 << 20}])
+def test_plans_of_another_size_are_those_of_a_network_loaded_anew(made: Any, words: dict[str, Any]) -> None:
+    net = convmat.load(made(), **words)
+    for shape in [(1, 40, 40), (1, 41, 48), (2, 33, 17), (1, 80, 80)]:
+        x = image(shape[0], CHANNELS, *shape[1:])
+        alone = convmat.load(made(), **words)
+        np.testing.assert_allclose(net(x), alone(x), rtol=1e-4, atol=1e-4)
+        found, wanted = (
+            [t.run.plan for t in prepared(n).tasks if isinstance(t.run, Planned)] for n in (net, alone)
+        )
+        assert [plan.problem for plan in found] == [plan.problem for plan in wanted]
+        assert [plan.chosen.way for plan in found] == [plan.chosen.way for plan in wanted]
+        assert len(found) > 3
+
+
+@given(
+    st.sampled_from(["NCHW", "NHWC"]), st.integers(1, 3), st.lists(st.integers(5, 20), min_size=4, max_size=4),
+    st.booleans(), st.integers(1, 3),
+)  # fmt: skip
+def test_a_problem_of_other_extents_is_what_it_would_have_been(
+    layout: str, batch: int, extents: list[int], transposed: bool, stride: int
+) -> None:
+    make = convmat.Geometry.transposed if transposed else convmat.Geometry.of
+    w = (6, 4, 3, 3) if not transposed else (8, 3, 3, 3)
+    first, second = (
+        make((n, 8, *pixels), w, stride=stride, padding=at, groups=2)
+        for n, pixels, at in ((1, extents[:2], 0), (batch, extents[2:], 1))
+    )
+    words: dict[str, Any] = {"x": layout, "y": layout, "transposed": transposed, "threads": 2}
+    assert Problem.of(first, **words).resize(second) == Problem.of(second, **words)
 
 
 def test_sizes_take_turns_at_one_arena() -> None:

@@ -71,7 +71,7 @@ def prepare(
     has a shape "around" it is a part of a larger array, read or written in place.
     """
     target = cpu or host()
-    copied = dtypes.array.name in BYTES or any(p.rounded for p in products)
+    copied = dtypes.names[0] in BYTES or any(p.rounded for p in products)
     around = {name: shapes[f"around {name}"] for name in "xy" if f"around {name}" in shapes and not copied}
     shapes = {**shapes, **around}
     if not target.fma:
@@ -104,7 +104,7 @@ def _plan_steps(
     product: Product, packing: Packing, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu, bound: bool
 ) -> tuple[KernelPlan, ...] | str:
     """What is run one after the other for a product, or the sentence why no code is made for it."""
-    if packing is Packing.PANEL and (product.rounded or dtypes.array.name in BYTES):
+    if packing is Packing.PANEL and (product.rounded or dtypes.names[0] in BYTES):
         found = plan_quads(product, dtypes, shapes, threads, cpu)
         if not isinstance(found, str) or product.counted or product.rounded or dtypes.weights is not None:
             return found

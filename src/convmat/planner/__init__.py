@@ -22,7 +22,7 @@ from .presenter import present_with
 from .quickest import keep_kinds
 from .reading import dtype_name, read_tuning, require_limits
 from .record import Choice, Record
-from .request import request, request_tuned, what_plans_follow
+from .request import request, request_resized, request_tuned, what_plans_follow
 from .unroll import fold, unroll
 
 DTYPES = tuple(WORK_DTYPES)
@@ -66,6 +66,7 @@ __all__ = [
     "read_tuning",
     "request",
     "request_block",
+    "request_resized",
     "request_tuned",
     "require_limits",
     "unroll",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,9 @@ from ..processes import Lock
 
 Row = list[Any]
 """Batch, spatial extents, the ways near the quickest with their ratios, and whether it holds at these extents alone."""
+
+PAUSE = 2.0
+"""Seconds between two times that it is written: all of it, which takes as long as planning several layers."""
 
 MOST, ROWS = 512, 8
 """Kinds that are kept, and rows of each; of more those that were added first go."""
@@ -31,6 +35,7 @@ class KeptKinds:
     def __init__(self) -> None:
         self._known: dict[int, dict[str, list[Row]]] = {}
         self._new: dict[int, dict[str, list[Row]]] = {}  # no more than what is kept: not all who add write
+        self._next = 0.0
         self._lock = Lock()
 
     def find(self, threads: int, kind: str) -> list[Row]:
@@ -46,8 +51,12 @@ class KeptKinds:
             _put_rows(self._new.setdefault(threads, {}), kind, [row])
 
     def write(self) -> None:
-        """Put what was added on disk."""
+        """Put what was added on disk: soon, for what is added again and again is written at most every PAUSE."""
+        now = time.monotonic()
         with self._lock:
+            if now < self._next:
+                return
+            self._next = now + PAUSE
             added, self._new = self._new, {}
         for threads, kinds in added.items():
             known = _read(threads)

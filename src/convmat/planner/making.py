@@ -13,6 +13,9 @@ from .choose import choose
 from .plan import Plan
 from .record import Record
 
+REMEMBERED = 1024
+"""Plans that are remembered: those of a network at some sizes, or of some networks."""
+
 
 def make(
     problem: Problem, lowering: str | None = None, engine: str | None = None, record: Record | None = None
@@ -31,7 +34,7 @@ def make(
     return plan
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def _make_once(problem: Problem, lowering: str | None, engine: str | None, version: int) -> Plan:
     """`version` is that of what tuning has found: plans follow it."""
     return Plan(*choose(problem, lowering, engine))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Shape
+from ..geometry import Geometry
 from ..product import Activation
 from . import choices
 from .making import make
@@ -40,6 +41,19 @@ def request(
             return _plan_once(call, x_shape, w_shape, dtype, thread_count(), choices.version(), *values)
     problem = read_problem(call, x_shape, w_shape, dtype, options, thread_count())
     return make(problem, options.lowering, options.engine, record)
+
+
+def request_resized(plan: Plan, geometry: Geometry, record: Record | None = None) -> Plan | None:
+    """The plan for what another one was asked for, but for a geometry that differs in batch, extents and padding.
+
+    None where what was asked has to be read again: of whole numbers, whose sums have limits, and of problems that were
+    chosen otherwise than by prediction.
+    """
+    problem = plan.problem
+    plain = problem.dtype in ("float32", "float64") and problem.pad is None and problem.whole is None
+    if not plain or problem.deterministic or plan.forced or problem.threads != thread_count():
+        return None
+    return make(problem.resize(geometry), record=record)
 
 
 def request_tuned(
@@ -108,4 +122,4 @@ def what_plans_follow() -> tuple[int, int]:
     return thread_count(), choices.version()
 
 
-__all__ = ["request", "request_tuned", "thread_count", "what_plans_follow"]
+__all__ = ["request", "request_resized", "request_tuned", "thread_count", "what_plans_follow"]

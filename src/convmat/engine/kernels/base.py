@@ -16,7 +16,7 @@ import numpy as np
 from ...processes import kept_property
 from ...product import Product
 from ..ir.arguments import Arguments
-from ..job import HEADER, WORD
+from ..job import HEADER, WORD, address
 from ..operands import Array, Dtypes, Shapes
 from .effort import Effort
 
@@ -107,7 +107,7 @@ class KernelPlan(ABC):
     def _filled(self) -> tuple[bytes, dict[str, Array]]:
         """The template, and the tables that its addresses are of."""
         tables = self.tables()
-        words = self.words | {name: table.ctypes.data for name, table in tables.items()}
+        words = self.words | {name: address(table) for name, table in tables.items()}
         unknown = set(words) - set(self._arguments.names)
         assert not unknown, unknown
         block = [0, 0, 0, 0, *(words.get(name, 0) for name in self._arguments.names)]

@@ -103,6 +103,8 @@ class Options:
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
     packed: PackedConstants | None = field(default=None, compare=False, repr=False)
     """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
+    met: dict[str, tuple[Node, Any, Plan]] | None = field(default=None, compare=False, repr=False)
+    """Plans of nodes for the shapes that they met first, by what they write, with what else they depend on."""
     scaled: buffers.Slots | None = field(default=None, compare=False, repr=False)
     """Where weights are scaled before they are packed, one array after the other."""
     whole: Decided | None = None

@@ -105,6 +105,7 @@ class Programs(OfThisProcess):
         self._found = self._made = 0
         self._shared = Shared() if setting.shared is None else setting.shared
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
+        self._met: dict[str, Any] = {}
         self._lock = Lock()
 
     def __call__(self, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -157,7 +158,8 @@ class Programs(OfThisProcess):
         if record is None and setting.choices is not None:
             record = Record(setting.choices)
         setting = replace(
-            setting, options=replace(setting.options, record=record, packed=self._shared.packed)
+            setting,
+            options=replace(setting.options, record=record, packed=self._shared.packed, met=self._met),
         )
         if setting.choices is None:
             return self._prepare(specs, setting)

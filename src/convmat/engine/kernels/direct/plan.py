@@ -96,11 +96,10 @@ def _refuses(product: Product, dtypes: Dtypes, *, counted: bool) -> str | None:
     if not product.flops:
         return "multiplies what has elements"
     a, b = product.terms[0]
-    known = (
-        dtypes.work.name in ("float32", "float64") and {dtypes.array.name, dtypes.out.name} <= TYPES.keys()
-    )
+    array, work, out = dtypes.names
+    known = work in ("float32", "float64") and {array, out} <= TYPES.keys()
     if not known or a.conjugate or b.conjugate:
-        return f"multiplies real numbers, got {dtypes.array.name}"
+        return f"multiplies real numbers, got {array}"
     if not 0 < product.k <= LONGEST:
         return f"sums up to {LONGEST} terms in place, got {product.k}"
     if product.m > MOST_ROWS:
@@ -230,6 +229,7 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
     unit = Unit.VNNI if fits and multiplies_quads(known, windows, cpu) else None
     along = fours if unit else along
     steps = pack_steps(known, QUAD if unit else 1) if packed else known.w
+    array, work, out = dtypes.names
     recipe = pixels.PixelsRecipe(
         outer=windows.moves(_order_planes(known, windows) + (c.rows if height < product.m else ())),
         terms=windows.terms(steps),
@@ -242,10 +242,10 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         tap_step=steps.get(windows.lane_tap, 0) * (QUAD if unit else 1),
         packed=packed,
         w_steps=tuple((i.extent, known.w[i.name]) for i in a.rows + a.cols),
-        array=TYPES[dtypes.array.name],
-        work=TYPES[dtypes.work.name] if unit is None else i32,
-        out=TYPES[dtypes.out.name],
-        signed=dtypes.array.name != "uint8",
+        array=TYPES[array],
+        work=TYPES[work] if unit is None else i32,
+        out=TYPES[out],
+        signed=array != "uint8",
         lanes=cpu.lanes(known.work),
         halves=cpu.vector_bytes == 64,
         signs=cpu.vector_bytes < 64,

@@ -93,15 +93,20 @@ def _soonest_ends(
     panels: Portions, blocks: Portions, overheads: Overheads, most: int, threads: int
 ) -> Iterator[tuple[float, int, tuple[int, int]]]:
     """Sizes of tasks, numbered, with the time when they end if all threads end together: the soonest there can be."""
-    fewest, at = -(-panels.count // most), 0
+    fewest, at, most_tasks = -(-panels.count // most), 0, TASKS * threads
     multiplied = panels.total * blocks.total
-    for nc in _split_evenly(panels.count, fewest, TASKS * threads):
-        for mc in _split_evenly(blocks.count, 1, TASKS * threads):
-            tasks = -(-panels.count // nc) * -(-blocks.count // mc)
-            if tasks > TASKS * threads:
+    heights = [
+        (mc, -(-blocks.count // mc), blocks.within(mc, 0))
+        for mc in _split_evenly(blocks.count, 1, most_tasks)
+    ]
+    for nc in _split_evenly(panels.count, fewest, most_tasks):
+        across, wide = -(-panels.count // nc), panels.within(nc, 0)
+        for mc, down, tall in heights:
+            tasks = across * down
+            if tasks > most_tasks:
                 break
             beside = overheads.beside(nc, mc)
-            longest = panels.within(nc, 0) * blocks.within(mc, 0) + beside
+            longest = wide * tall + beside
             yield max((multiplied + tasks * beside) / threads, longest) + LATE * longest, at, (nc, mc)
             at += 1
 

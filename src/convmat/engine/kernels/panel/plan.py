@@ -96,11 +96,10 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
         return "the same product as im2col, which the jit never stores"
     a, b = product.terms[0]
-    known = (
-        dtypes.work.name in ("float32", "float64") and dtypes.array.name in TYPES and dtypes.out.name in TYPES
-    )
+    array, work, out = dtypes.names
+    known = work in ("float32", "float64") and array in TYPES and out in TYPES
     if not known or a.conjugate or b.conjugate:
-        return f"multiplies real numbers, got {dtypes.array.name}"
+        return f"multiplies real numbers, got {array}"
     if b.fill:
         return f"reads 0 outside an array, got {b.fill}"
     if not product.m * product.n * product.batch:

@@ -216,15 +216,16 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         walk, nr = windows.walk(walk), windows.panel_columns(nr)
     tail = product.m - max(-(-product.m // tiling.mr) - 1, 0) * tiling.mr
     skips = tiling.along_m and not streams and count_separate_taps(b) > 0
+    array, work, out = dtypes.names
     return PanelRecipe(
         form=form,
         walk=walk,
         batch=index_names(c.batch),
         outer=index_names(c.batch) if streams else index_names(c.batch + c.cols[: storing.first]),
-        array=TYPES[dtypes.array.name],
-        work=TYPES[dtypes.work.name],
-        out=TYPES[dtypes.out.name],
-        signed=dtypes.array.name != "uint8",
+        array=TYPES[array],
+        work=TYPES[work],
+        out=TYPES[out],
+        signed=array != "uint8",
         lanes=lanes,
         along_m=tiling.along_m,
         store=storing.store,
