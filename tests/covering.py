@@ -27,7 +27,6 @@ from tests.support import Way, problem_of, way_name
 
 COVERING: dict[str, dict[str, str]] = {
     "float32 NCHW": {
-        "1d/1/plain": "im2col-panel input",
         "1d/1/tail": "pointwise-nothing input",
         "1d/3/tail": "im2col-panel input",
         "1d/batch-0": "im2col-nothing input; im2col-panel weight",
@@ -35,7 +34,7 @@ COVERING: dict[str, dict[str, str]] = {
         "1d/depthwise/tail": "im2col-panel input weight; pieces-panel weight; winograd 4-panel forward",
         "1d/dilated/tail": "bfloat16-panel forward; im2col-nothing input weight; im2col-panel input weight",
         "1d/long-filter/tail": "im2col-panel input; pieces-panel forward",
-        "1d/one-element": "dots-nothing forward",
+        "1d/one-element": "im2col-panel forward",
         "1d/transposed/plain": "bfloat16-panel input",
         "1d/transposed/tail": "bfloat16-panel forward; im2col-panel forward input",
         "2d/1x1/tail": "pointwise-nothing input",
@@ -49,18 +48,17 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/depthwise-dilated/plain": "depthwise-nothing forward",
         "2d/depthwise-dilated/strided-tail": "im2col-panel weight",
         "2d/depthwise-dilated/tail": (
-            "depthwise-nothing forward; dots-nothing weight; im2col-nothing weight; "
-            "im2col-panel forward input weight"
+            "depthwise-nothing forward; dots-nothing weight; im2col-nothing weight; im2col-panel input weight"
         ),
-        "2d/depthwise-multiplier/tail": "winograd 4-panel input",
+        "2d/depthwise-multiplier/tail": "im2col-panel input",
         "2d/depthwise/strided-tail": "depthwise-nothing input; pieces-panel weight",
-        "2d/depthwise/tail": "pieces-panel weight",
+        "2d/depthwise/tail": "im2col-panel input; pieces-panel weight",
         "2d/dilated-apart/tail": "im2col-panel input",
         "2d/dilated/tail": "im2col-panel input",
         "2d/filters-0": "im2col-panel input",
         "2d/first-layer/tail": "im2col-panel forward input weight; pieces-panel weight",
         "2d/grouped-1x1/strided-tail": "dots-nothing weight",
-        "2d/grouped-1x1/tail": "pointwise-panel input",
+        "2d/grouped-1x1/tail": "dots-nothing weight; pointwise-panel input",
         "2d/grouped-narrow/tail": "im2col-panel input",
         "2d/grouped/tail": "im2col-panel input",
         "2d/many-channels": (
@@ -69,10 +67,10 @@ COVERING: dict[str, dict[str, str]] = {
         ),
         "2d/nothing-but-padding": "pieces-panel weight; winograd 2-panel weight; winograd 4-panel weight",
         "2d/one-pixel": (
-            "bfloat16-panel input; depthwise-nothing weight; pointwise-nothing forward; "
+            "bfloat16-panel input; depthwise-nothing weight; dots-nothing forward; pointwise-nothing forward; "
             "pointwise-panel weight"
         ),
-        "2d/one-pixel-padded": "bfloat16-panel forward; dots-nothing forward; im2col-panel forward weight",
+        "2d/one-pixel-padded": "bfloat16-panel forward; im2col-panel forward weight",
         "2d/padding-beyond-filter/tail": "im2col-panel input; pieces-panel weight; winograd 2-panel input",
         "2d/same-lower/tail": "pieces-panel weight",
         "2d/same/tail": "im2col-panel input",
@@ -80,20 +78,20 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/transposed-batch-0": "im2col-nothing forward",
         "2d/transposed-depthwise/strided-tail": "depthwise-nothing forward",
         "2d/transposed-depthwise/tail": "bfloat16-panel input; depthwise-nothing forward; im2col-panel input",
-        "2d/transposed-dilated/plain": "pieces-panel input",
-        "2d/transposed-dilated/tail": "im2col-nothing forward; im2col-panel weight",
+        "2d/transposed-dilated/plain": "im2col-panel forward; pieces-panel input",
+        "2d/transposed-dilated/tail": "im2col-nothing forward; im2col-panel input weight",
         "2d/transposed-extra/tail": "bfloat16-panel forward; dots-nothing input; im2col-panel forward weight",
         "2d/transposed-gaps/tail": "im2col-panel weight",
         "2d/transposed/tail": "im2col-panel input",
         "2d/valid/tail": "im2col-panel weight",
         "2d/whole-image": "im2col-nothing weight; pointwise-nothing weight; pointwise-panel weight",
-        "2d/wide-image": "bfloat16-panel forward input; dots-nothing weight; pieces-panel weight",
+        "2d/wide-image": (
+            "bfloat16-panel forward input; dots-nothing weight; pieces-panel weight; winograd 2-panel input"
+        ),
         "3d/1x1x1/tail": "im2col-nothing input; im2col-panel input weight; pointwise-nothing input",
         "3d/3x3x3/tail": "im2col-panel input",
         "3d/depthwise/plain": "depthwise-nothing forward",
-        "3d/depthwise/tail": (
-            "depthwise-nothing forward input; im2col-panel input weight; winograd 2-panel input"
-        ),
+        "3d/depthwise/tail": "depthwise-nothing forward input; im2col-panel input weight; winograd 4-panel input",
         "3d/grouped/strided-tail": "im2col-panel weight",
         "3d/grouped/tail": "im2col-panel weight",
         "3d/transposed/strided-tail": "im2col-panel weight",
@@ -110,14 +108,11 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/depthwise/tail": "im2col-panel weight; pieces-panel weight",
         "2d/first-layer/tail": "pieces-panel weight",
         "2d/grouped-narrow/tail": "im2col-nothing forward",
-        "2d/many-channels": (
-            "winograd 2-panel forward input; winograd 4-panel forward; winograd 6-panel forward"
-        ),
+        "2d/many-channels": "winograd 2-panel forward input; winograd 4-panel forward; winograd 6-panel forward",
         "2d/nothing-but-padding": "pieces-panel weight",
         "2d/one-pixel": (
             "bfloat16-panel input; depthwise-nothing input weight; dots-nothing forward input weight; "
-            "im2col-nothing weight; pointwise-nothing forward input weight; "
-            "pointwise-panel forward weight"
+            "im2col-nothing weight; pointwise-nothing forward input weight; pointwise-panel forward weight"
         ),
         "2d/transposed-batch-0": "im2col-panel weight",
         "2d/transposed-depthwise/tail": "im2col-nothing input",
@@ -133,17 +128,13 @@ COVERING: dict[str, dict[str, str]] = {
         "1d/batch-0": "im2col-nothing input",
         "1d/depthwise/tail": "im2col-panel input weight; pieces-panel weight",
         "1d/long-filter/tail": "pieces-panel forward",
-        "2d/deep": (
-            "depthwise-nothing weight; im2col-panel input; winograd 2-panel weight; "
-            "winograd 6-panel weight"
-        ),
-        "2d/depthwise-dilated/tail": "im2col-nothing weight; im2col-panel input weight",
+        "2d/deep": "depthwise-nothing weight; im2col-panel input; winograd 2-panel weight; winograd 6-panel weight",
+        "2d/depthwise-dilated/tail": "im2col-nothing weight; im2col-panel forward weight",
+        "2d/depthwise-multiplier/tail": "im2col-panel input",
         "2d/depthwise/tail": "pieces-panel weight",
         "2d/first-layer/tail": "im2col-nothing weight; im2col-panel weight; pieces-panel weight",
         "2d/grouped-1x1/tail": "pointwise-panel input",
-        "2d/many-channels": (
-            "winograd 2-panel forward input; winograd 4-panel forward weight; winograd 6-panel forward"
-        ),
+        "2d/many-channels": "winograd 2-panel forward input; winograd 4-panel forward weight; winograd 6-panel forward",
         "2d/nothing-but-padding": "pieces-panel weight; winograd 2-panel weight",
         "2d/one-pixel": (
             "depthwise-nothing input; dots-nothing forward; pointwise-nothing forward input weight; "
@@ -161,8 +152,9 @@ COVERING: dict[str, dict[str, str]] = {
         "4d/transposed/tail": "winograd 4-panel input",
     },
     "narrow": {
-        "2d/deep": "bfloat16-panel input; im2col-panel forward input",
+        "2d/deep": "bfloat16-panel input; im2col-panel input",
         "2d/depthwise-dilated/tail": "im2col-nothing weight; im2col-panel input weight",
+        "2d/depthwise/tail": "im2col-panel forward",
         "2d/dilated-apart/tail": "im2col-nothing input",
         "2d/first-layer/tail": "im2col-panel weight",
         "2d/grouped-1x1/tail": "pointwise-panel input",
@@ -183,7 +175,7 @@ COVERING: dict[str, dict[str, str]] = {
         "2d/depthwise/tail": "im2col-panel input weight",
         "2d/first-layer/tail": "im2col-nothing weight",
         "2d/one-pixel": (
-            "depthwise-nothing forward input weight; im2col-nothing forward input; im2col-panel forward; "
+            "depthwise-nothing forward input weight; im2col-nothing forward input; "
             "pointwise-nothing forward input weight; pointwise-panel forward weight"
         ),
         "2d/one-pixel-padded": "im2col-panel input",

@@ -389,7 +389,7 @@ def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: 
     )
     monkeypatch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
     epilogue = EpilogueForm(bias=True, activation=Activation("relu"))
-    problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 3, 3), padding=1), epilogue=epilogue)
+    problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 1, 3), padding=(0, 1)), epilogue=epilogue)
     program = next(p for name, p in programs(problem) if isinstance(p.steps[0], panel_plan.PanelPlan))
     text = kernel_text(program.steps[0].recipe, program.cpu)
     golden(

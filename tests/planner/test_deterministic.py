@@ -71,11 +71,11 @@ def test_the_first_images_bits_are_its_own() -> None:
 def test_where_scratch_is_short_fewer_threads_run() -> None:
     g = Geometry.of((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
     plans = [
-        make(Problem.of(g, deterministic=True, workspace_limit=600_000, threads=threads))
+        make(Problem.of(g, deterministic=True, workspace_limit=700_000, threads=threads))
         for threads in (1, 2, 4)
     ]
     assert len({plan.chosen.way for plan in plans}) == 1
-    assert all(plan.workspace <= 600_000 for plan in plans)
+    assert all(plan.workspace <= 700_000 for plan in plans)
     assert plans[0].chosen.engine == "jit"
 
 

@@ -47,6 +47,16 @@ def fetch_ahead(fn: Function, a: Value, size: int) -> None:
 
 
 @dataclass(frozen=True)
+class RowSteps:
+    """How a tile walks over a copy of rows: `near` lines, `pitch` bytes apart, for each of `taps`, `down` apart."""
+
+    pitch: Value
+    down: Value
+    taps: int
+    near: int
+
+
+@dataclass(frozen=True)
 class Tile:
     """A register tile: `rows` broadcast scalars times `vectors` vectors of `lanes` elements of type `work`.
 
@@ -114,6 +124,34 @@ class Tile:
             line.carry(*results[self.groups :])
         return self._by_row(line.results[1:])
 
+    def multiply_rows(
+        self, fn: Function, a: Value, copy: Value, depth: Value, steps: RowSteps
+    ) -> list[list[Value]]:
+        """Emits the sum over `depth` times taps times near steps, whose B lies in a copy of rows; gives tile[r][v].
+
+        a: the packed operand, in the order of the sum.
+        """
+        scalars_packed = self.packed == "scalars"
+        pace = self.scalar_k if scalars_packed else self.vector_k
+        assert isinstance(pace, int)
+        lines = [steps.pitch * near for near in range(1, steps.near)]
+        with fn.loop(0, depth, carried=[a, copy, *self._zeros()]) as outer:
+            a, copy, *totals = outer.carried
+            with fn.loop(0, steps.taps, carried=[a, copy, *totals], at_least_once=True) as tap:
+                here, there, *totals = tap.carried
+                fetch_ahead(fn, here, steps.near * pace)
+                for near in range(steps.near):
+                    if near:
+                        fn.keep_order()
+                    at = there + lines[near - 1] if near else there
+                    if scalars_packed:
+                        self._add_products(fn, self._load(fn, at, 0), [here], near * pace, totals)
+                    else:
+                        self._add_products(fn, self._load(fn, here, near * pace), [at], 0, totals)
+                tap.carry(here + steps.near * pace, there + steps.down, *totals)
+            outer.carry(tap.results[0], copy + steps.pitch * steps.near, *tap.results[2:])
+        return self._by_row(outer.results[2:])
+
     def _zeros(self) -> list[Value]:
         return [const(self.vector, 0.0)] * (self.rows * self.vectors)
 
@@ -147,29 +185,40 @@ class Tile:
         for step in range(steps):
             if step:
                 fn.keep_order()  # vectors of the next step, loaded already, would push accumulators out
-            held = [
-                fn.load(vectors, self.vector, step * self.vector_k + v * self.vector.bytes)
-                for v in range(self.vectors)
-            ]
+            held = self._load(fn, vectors, step * self.vector_k)
             for line in lines:
                 beside = line + step * pitch
                 if not asks:
                     self._copy(fn, held, beside, vectors + (step + STEPS_AHEAD) * self.vector_k)
                 elif step % ASKED_EVERY == 0:
                     fn.prefetch(beside, locality=SECOND_LEVEL)
-            for r in range(self.rows):
-                group, place = divmod(r, self.group or self.rows)
-                at = step * self.scalar_k + place * self.scalar_row
-                factor = splat(fn.load(scalars[group], self.work, at), lanes=self.lanes)
-                for v, vector in enumerate(held):
-                    at = r * self.vectors + v
-                    totals[at] = fma(factor, vector, totals[at])
+            self._add_products(fn, held, scalars, step * self.scalar_k, totals)
         return [
             *(each + steps * self.scalar_k for each in scalars),
             vectors + steps * self.vector_k,
             *totals[: self.rows * self.vectors],
             *(line + steps * pitch for line in lines),
         ]
+
+    def _load(self, fn: Function, vectors: Value, at: int | Value) -> list[Value]:
+        """The vectors of one k."""
+        return [fn.load(vectors, self.vector, at + v * self.vector.bytes) for v in range(self.vectors)]
+
+    def _add_products(
+        self,
+        fn: Function,
+        held: Sequence[Value],
+        scalars: Sequence[Value],
+        offset: int | Value,
+        totals: list[Value],
+    ) -> None:
+        """Adds the products of one k: its vectors, and scalars so many bytes from their addresses."""
+        for r in range(self.rows):
+            group, place = divmod(r, self.group or self.rows)
+            at = offset + place * self.scalar_row
+            factor = splat(fn.load(scalars[group], self.work, at), lanes=self.lanes)
+            for v, vector in enumerate(held):
+                totals[r * self.vectors + v] = fma(factor, vector, totals[r * self.vectors + v])
 
     def _copy(self, fn: Function, held: Sequence[Value], to: Value, ahead: Value) -> None:
         """Writes the vectors of a step to a panel, and asks for those of a later step."""
@@ -200,4 +249,4 @@ class Tile:
                 fn.store(each, parts, (r * self.vectors + v) * self.vector.bytes)
 
 
-__all__ = ["UNROLL", "Tile", "fetch_ahead"]
+__all__ = ["UNROLL", "RowSteps", "Tile", "fetch_ahead"]

@@ -25,6 +25,7 @@ from ...ir.instructions import const, i64, minimum, ptr, udiv
 from ...job import WORD
 from .copy_windows import CopyPacker
 from .loop_over_groups import loop_over_groups
+from .loop_over_rows import loop_over_rows
 from .loop_over_runs import loop_over_runs
 from .loop_over_taps import loop_over_taps
 from .microkernel import MicroKernels
@@ -43,7 +44,9 @@ def module(recipe: PanelRecipe, attributes: str, *, fused: bool) -> Module:
         packer = CopyPacker
     elif r.form in (Form.PIXELS, Form.OUTER):
         packer = ChannelsLastBPacker
-    elements = Elements(r.array, r.work, r.lanes, 0 if r.windows else r.pitch, r.signed)
+    elements = Elements(
+        r.array, r.work, r.lanes, 0 if r.windows else r.pitch, r.signed, "copy pitch" if r.rows else ""
+    )
     parts = Parts(
         recipe=recipe,
         arguments=arguments,
@@ -103,11 +106,14 @@ def _loop_over_parts(t: Task) -> None:
             panels=panels,
             end=t.argument("columns"),
         )
-        with fn.if_(depth > 0), fn.loop(0, panels) as panel:
-            at = part.first + panel.index * r.nr
-            count = minimum(part.end - at, r.nr)
-            t.pack_b(t.scratch + panel.index * part.room, at, count, box)
-        t.multiply(part)
+        if r.rows:
+            loop_over_rows(t, part, box)
+        else:
+            with fn.if_(depth > 0), fn.loop(0, panels) as panel:
+                at = part.first + panel.index * r.nr
+                count = minimum(part.end - at, r.nr)
+                t.pack_b(t.scratch + panel.index * part.room, at, count, box)
+            t.multiply(part)
         each.carry(box + r.box_bytes)
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, i64, ptr
 from ..epilogue import Target, TileEpilogue
-from ..tile import Tile
+from ..tile import RowSteps, Tile
 from .recipe import PanelRecipe
 
 LATER, LAST = 1, 2
@@ -27,6 +27,12 @@ WHERE = {"c": ptr, "residual": ptr, "bias": ptr, "line": i64, "count": i64, "pla
 
 SOURCE = {"x": ptr, "step": i64}
 """Parameters of a tile where packing is fused: a line of x, and the bytes from one k to the next."""
+
+ROWS = {"pitch": i64, "down": i64}
+"""Parameters of a tile whose taps share rows: bytes from line to line of the copy, and from tap to tap.
+
+Its depth counts what comes before the taps.
+"""
 
 WINDOWS = {"groups": ptr, "lines": ptr, "lines_count": i64}
 """Parameters of a tile whose taps share a copy of x: tables of addresses in it; its depth is then that of a line."""
@@ -79,7 +85,7 @@ class MicroKernels:
                 tile = replace(tile, scalar_k=apart[0])
             tile.store_parts(fn, tile.add_parts(fn, tile.multiply(fn, b, a, depth), kept), kept)
             return fn
-        source = SOURCE if r.fuses_packing else WINDOWS if r.windows else {}
+        source = SOURCE if r.fuses_packing else WINDOWS if r.windows else ROWS if r.rows else {}
         fn = self._module.function(
             f"{'first' if packs else 'tile'}_{columns}_{rows}",
             source | {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64} | self._where(),
@@ -94,6 +100,9 @@ class MicroKernels:
             groups, table, lines = where
             each = [b + fn.load(groups, i64, g * i64.bytes) for g in range(tile.groups)]
             sums = tile.multiply_lines(fn, each, a, depth, (table, lines))
+        elif r.rows:
+            pitch, down = where
+            sums = tile.multiply_rows(fn, a, b, depth, RowSteps(pitch, down, r.rows.taps, r.rows.near))
         else:
             scalars, vectors = (b, a) if r.along_m else (a, b)
             next_read = (where[0], where[1]) if where else None

@@ -50,7 +50,8 @@ FETCH = 2
 class Elements:
     """What a packer reads and writes: type `source` in the array, type `work` in vectors of `lanes` in the panel.
 
-    `pitch`: bytes from one line of the panel to the next. `signed`: whether integers in the array are.
+    `pitch`: bytes from one line of the panel to the next; of a copy an argument says it, `line`. `signed`: whether
+    integers in the array are.
     """
 
     source: Type
@@ -58,6 +59,7 @@ class Elements:
     lanes: int
     pitch: int
     signed: bool = True
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class BPacker:
     def __init__(self, walk: Walk, arguments: Arguments, elements: Elements) -> None:
         self.walk, self.arguments = walk, arguments
         self.source, self.work, self.lanes = elements.source, elements.work, elements.lanes
-        self.pitch, self.signed = elements.pitch, elements.signed
+        self.pitch, self.signed, self.line = elements.pitch, elements.signed, elements.line
         self.fetch = FETCH * self.pitch // self.work.bytes * self.source.bytes
         self._lane_check = next((c for c in walk.checks if c.by(walk.lane)), None)
         self._own: Value
@@ -114,7 +116,7 @@ class BPacker:
 
     def _tap_moves(self) -> dict[str, Value]:
         """Bytes by which one step of each tap index moves in `out`."""
-        moves, move = {}, const(i64, self.pitch)
+        moves, move = {}, self._argument(self.line) if self.line else const(i64, self.pitch)
         for name, count in zip(reversed(self.walk.taps), reversed(self._counts), strict=True):
             moves[name] = move
             move = move * count

@@ -16,6 +16,9 @@ from heapq import heapreplace
 
 from ....lazy_dataclass import dataclass
 
+PANEL_BYTES = 400 << 10
+"""Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""
+
 TASKS = 8
 """Tasks that a thread is given at most, of a product that is partitioned this way."""
 
@@ -148,4 +151,4 @@ def _split_evenly(count: int, least: int, most: int) -> list[int]:
     return list(dict.fromkeys(-(-count // n) for n in pieces))
 
 
-__all__ = ["Overheads", "Portions", "makespan", "partition"]
+__all__ = ["PANEL_BYTES", "Overheads", "Portions", "makespan", "partition"]

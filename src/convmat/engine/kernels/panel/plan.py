@@ -31,12 +31,13 @@ from .k_parts import (
     step_of_pieces,
     valid_ranges,
 )
-from .partition import Overheads, Portions, partition
+from .partition import PANEL_BYTES, Overheads, Portions, partition
 from .recipe import Form, PanelRecipe
-from .run_shares import PANEL_BYTES, RunShares
-from .steps import contiguous_from, extents_in_line, in_memory_order, innermost_step, is_uniform
+from .run_shares import RunShares
+from .steps import contiguous_from, extents_in_line, innermost_step, is_uniform
 from .tiling import panel_recipe
 from .walk import distance_refusal
+from .weight_tables import weight_tables
 
 TASKS = 4
 """Tasks that a thread should have of several matrices: enough to even out who is late."""
@@ -168,6 +169,8 @@ class PanelPlan(KernelPlan):
             self.words["ahead"] = step_of_pieces(b, x)
             x = dict(zip(r.walk.taps + r.walk.run, contiguous_strides(shapes["x"], item), strict=True))
             extents |= dict(zip(x, r.windows.count_reached(extents), strict=True))
+        if r.rows:
+            extents[r.walk.run[0]] += r.rows.apart * (r.rows.taps - 1)
         along = extents if r.walk.checks else extents_in_line(r.walk.run, x, extents)
         for name in r.walk.run + r.walk.taps:
             self.words |= {f"step {name}": x[name], f"extent {name}": along.get(name, extents[name])}
@@ -190,11 +193,14 @@ class PanelPlan(KernelPlan):
         else:
             parts = k_parts(b)
             table = box_table(b.rows, parts)
+            if r.rows:  # every part has all taps
+                at = 2 * [i.name for i in b.rows].index(r.rows.tap)
+                table = np.ascontiguousarray(np.delete(table, [at, at + 1], axis=1))
             if r.skips:
                 panels = panel_ranges(self._columns, r.nr)
                 ranges = valid_ranges(b, parts, self._columns, panels)
         return {
-            "boxes": table, "w rows": self._where(w), "w walk": self._index_table(w), "w places": self._line_table(w),
+            "boxes": table, **weight_tables(self.recipe, self.product, w),
             "panel columns": panels, "valid ranges": ranges, "pieces": pieces,
         }  # fmt: skip
 
@@ -222,7 +228,10 @@ class PanelPlan(KernelPlan):
             line = max(self.words[f"extent {r.walk.lane}"], 1)
             vectors = -(-columns // line) * -(-line // r.lanes)
         packed = runs * p.k * vectors * mc_blocks
-        if r.form is Form.COLUMNS and r.along_m:
+        if r.rows:
+            halo = self.words["halo"] * self.words["nc blocks"]
+            packed = runs * p.k // r.rows.taps * round(vectors * (1 + halo / max(columns, 1))) * mc_blocks
+        elif r.form is Form.COLUMNS and r.along_m:
             packed = runs * p.k * -(-columns // r.nr) * (r.pitch // vector) * mc_blocks
         if sums:
             packed = self._packed
@@ -267,35 +276,6 @@ class PanelPlan(KernelPlan):
             return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=innermost_step(c.cols, y))
         return y[c.rows[-1].name]
 
-    def _index_table(self, w: dict[str, int]) -> Array:
-        """A gathering packer's table of k, as it lies in A: of each index its extent, its step in bytes, that in k."""
-        depth = self.product.terms[0][1].rows
-        moves = dict(zip(depth, contiguous_strides(tuple(i.extent for i in depth)), strict=True))
-        lying = in_memory_order(depth, w)
-        return np.array([n for i in lying for n in (i.extent, w[i.name], moves[i])], np.int64)
-
-    def _line_table(self, w: dict[str, int]) -> Array:
-        """A packer's table of lines in another order than k: where each element goes, in bytes.
-
-        Once for a full block of A's rows and once for the last.
-        """
-        r, depth = self.recipe, self.product.terms[0][1].rows
-        if r.ordered or not r.lines:
-            return np.zeros(1, np.int64)
-        numbers = np.arange(math.prod(i.extent for i in depth)).reshape([i.extent for i in depth])
-        lying = [depth.index(i) for i in in_memory_order(depth, w)]
-        lengths = [r.padded_rows(rows) * r.work.bytes for rows in (r.mr, r.tail)]
-        if not r.several:
-            lengths = lengths[1:]
-        return np.multiply.outer(lengths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
-
-    def _where(self, w: dict[str, int]) -> Array:
-        """A gathering packer's table of A's rows: where each lies, in bytes from the first."""
-        rows = np.zeros(1, np.int64)
-        for index in self.product.c.rows:
-            rows = np.add.outer(rows, np.arange(index.extent) * w[index.name]).reshape(-1)
-        return rows
-
     def _blocks(self, b: View, threads: int, extents: dict[str, int]) -> dict[str, int]:
         """How columns and rows are shared out, and the scratch it takes, as kernel arguments."""
         outer = math.prod(extents[name] for name in self.recipe.outer)
@@ -322,11 +302,18 @@ class PanelPlan(KernelPlan):
         if r.skips:
             self._columns = tuple(Index(name, extents[name]) for name in inner)
             panels = panel_count(self._columns, r.nr)
-        near = max(1, min(panels, PANEL_BYTES // max(r.panel_bytes(self.kc), 1)))
+        item, width = r.work.bytes, extents[r.walk.run[-1]]
+        near = PANEL_BYTES // max(r.panel_bytes(self.kc), 1)
+        if r.rows:
+            near = r.rows.most_columns(self.kc, width, item) // r.nr
+        near = max(1, min(panels, near))
         nc, mc = self._nc_mc(panels, columns, outer, wanted, near)
         nc_blocks, mc_blocks = -(-panels // nc), -(-self.blocks // mc)
         group = self._group(nc, mc, near)
+        copied = r.rows.words((nc + 1) * r.nr, width, item) if r.rows else {}
         packed_b = aligned_size(group * WORD if r.in_place else group * r.panel_bytes(self.kc) + 64)
+        if r.rows:
+            packed_b = aligned_size(self.kc // r.rows.taps * copied["copy pitch"] + 64)
         sums = aligned_size(group * mc * r.tile_bytes if parts > 1 or r.skips else 0)
         places = aligned_size(group * r.nr * 8 if r.places else 0)
         size = packed_b + sums + places
@@ -334,7 +321,7 @@ class PanelPlan(KernelPlan):
         return {
             "scratch size": size, "parts": parts, "columns": columns, "panels": panels, "nc": nc,
             "nc blocks": nc_blocks, "mc": mc, "mc blocks": mc_blocks, "sums": packed_b, "places": packed_b + sums,
-            "group": group,
+            "group": group, **copied,
         }  # fmt: skip
 
     def _nc_mc(self, panels: int, columns: int, outer: int, wanted: int, near: int) -> tuple[int, int]:
@@ -370,10 +357,15 @@ class PanelPlan(KernelPlan):
         rows = r.padded_rows(r.mr) if r.along_m else r.mr
         vectors = rows * r.nr / r.lanes  # FMAs of a whole tile for one k
         packed = r.pitch / (r.lanes * r.work.bytes) if r.form is Form.COLUMNS else r.nr / r.lanes
+        start = TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0
+        if r.rows:
+            packed /= r.rows.taps
+            width = next(i.extent for i in self.product.c.cols if i.name == r.walk.lane)
+            start += r.rows.halo(width) / r.lanes * PACK / r.rows.taps / vectors
         overheads = Overheads(
             pack=0.0 if r.in_place else packed * (FUSED_PACK if r.fuses_packing else PACK) / vectors,
             fetch=FETCHED * rows * r.work.bytes / vectors,
-            start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
+            start=start,
         )
         blocks = Portions(self.blocks, r.tail / r.mr)
         return partition(panels, blocks, overheads, most=most, threads=self.threads)

@@ -16,6 +16,8 @@ from ...job import WORD
 from ...operands import odd_lines_size
 from ..epilogue import Store
 from ..tile import Tile
+from .shared_rows import ARGUMENTS as ROWS
+from .shared_rows import SharedRows
 from .steps import Scattered
 from .walk import Walk
 from .windows import SharedWindows
@@ -44,6 +46,7 @@ class PanelRecipe:
     `ordered`); if they are not, `scattered` says how k lies. `skips`: a part of k is one tap, and columns where it lies
     outside x are omitted. `fetches`: k is so short that lines of C are asked for before they are written.
     `windows`: how taps share a copy of x, where they do; `walk` is then that of the copy.
+    `rows`: how taps share rows, where they do; `walk` is then that of the copy, without the taps along rows.
     `in_place`: columns inside x are read there, each panel's in one line; nothing is packed.
     """
 
@@ -76,6 +79,7 @@ class PanelRecipe:
     fetches: bool = False
     windows: SharedWindows | None = None
     in_place: bool = False
+    rows: SharedRows | None = None
 
     @property
     def pitch(self) -> int:
@@ -162,7 +166,8 @@ class PanelRecipe:
     def fuses_packing(self) -> bool:
         """Whether a panel's first tile may pack it (fused packing): x has its lines side by side, in order."""
         lanes = self.form is Form.COLUMNS and not self.along_m and self.nr % self.lanes == 0
-        return self.walk.plain and lanes and not self.skips and self.array == self.work
+        apart = self.skips or self.rows is not None
+        return self.walk.plain and lanes and not apart and self.array == self.work
 
     def tile_columns(self) -> list[int]:
         """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""
@@ -180,7 +185,7 @@ class PanelRecipe:
         for index in self.outer:
             names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
         names += [f"{what} {index}" for index in self.places for what in ("y step", "y extent")]
-        names += self.windows.arguments() if self.windows else []
+        names += self.windows.arguments() if self.windows else ROWS if self.rows else []
         return Arguments(names + self.walk.arguments())
 
     @property

@@ -8,12 +8,9 @@ from ....product import Index, Product
 from ...operands import aligned_size
 from ..effort import PACK, TASK_FMAS
 from .k_parts import count_pieces, cut_evenly
-from .partition import Overheads, Portions, partition
+from .partition import PANEL_BYTES, Overheads, Portions, partition
 from .recipe import Form, PanelRecipe
 from .windows import copy_of, most_columns
-
-PANEL_BYTES = 400 << 10
-"""Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""
 
 A_BYTES = 256 << 10
 """Bytes of A that a task packs for itself."""

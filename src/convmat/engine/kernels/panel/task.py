@@ -148,11 +148,16 @@ class Task:
         r = self.recipe
         return select(is_tail, const(i64, r.padded_rows(r.tail)), const(i64, r.padded_rows(r.mr)))
 
-    def multiply(self, part: KPart) -> None:
-        """All tiles of a part."""
+    def multiply(self, part: KPart, source: tuple[Value, ...] = ()) -> None:
+        """All tiles of a part; `source`: what the micro-kernel takes in front."""
         fn = self.fn
         with fn.loop(0, self.blocks) as block, fn.loop(0, part.panels) as panel:
-            self.tile(part, block.index, panel.index, self.call_micro_kernel)
+            self.tile(
+                part,
+                block.index,
+                panel.index,
+                lambda rows, count, arguments: self.call_micro_kernel(rows, count, (*source, *arguments)),
+            )
 
     def call_micro_kernel(self, rows: int, count: Value, arguments: tuple[Value, ...]) -> None:
         """Call the micro-kernel that is made for so many rows and columns."""

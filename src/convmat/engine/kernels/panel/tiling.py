@@ -18,6 +18,7 @@ from ...operands import Dtypes, Shapes, strides
 from ..epilogue import Store
 from .k_parts import RUN_PART, count_separate_taps, part_sizes
 from .recipe import Form, PanelRecipe
+from .shared_rows import SharedRows
 from .steps import (
     LONGEST_RUN,
     Scattered,
@@ -217,6 +218,11 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
     tail = product.m - max(-(-product.m // tiling.mr) - 1, 0) * tiling.mr
     skips = tiling.along_m and not streams and count_separate_taps(b) > 0
     array, work, out = dtypes.names
+    rows = None
+    if form is Form.COLUMNS and not skips:
+        rows = SharedRows.of(b, storing.inner, dtypes.work.itemsize)
+    if rows:
+        walk = Walk.of(b, walk.run, [name for name in walk.taps if name != rows.tap])
     return PanelRecipe(
         form=form,
         walk=walk,
@@ -247,6 +253,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         fetches=0 < product.k < SHORT and not tiling.along_m and storing.store is Store.LINES,
         windows=windows,
         in_place=skips and _lies_in_place(lying, storing, nr),
+        rows=rows,
     )
 
 
