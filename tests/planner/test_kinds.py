@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,26 @@ def test_those_who_never_write_keep_no_more_than_goes_on_disk(monkeypatch: pytes
     assert [(kind, [row[0] for row in rows]) for kind, rows in written[1].items()] == [
         (kind, latest) for kind in "bcd"
     ]
+
+
+def test_what_is_added_soon_after_is_written_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, written, at_exit = KeptKinds(), list[Any](), list[Any]()
+    monkeypatch.setattr(kept_kinds, "_read", lambda threads: {})
+    monkeypatch.setattr(kept_kinds, "_write", lambda threads, kinds: written.append(sorted(kinds)))
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    for kind in "abc":
+        found.add(1, kind, [1, [8, 8], {}, False])
+        found.write()
+    assert written == [["a"]]
+    [finish] = at_exit
+    finish()
+    assert written == [["a"], ["b", "c"]]
+    monkeypatch.setattr(kept_kinds, "PAUSE", 0.0)
+    found._next = 0.0
+    for kind in "de":
+        found.add(1, kind, [1, [8, 8], {}, False])
+        found.write()
+    assert written[2:] == [["d"], ["e"]]
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON", b"[1]"])

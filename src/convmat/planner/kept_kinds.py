@@ -8,6 +8,7 @@ same source would choose it again. One file for each number of threads; whoever 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import time
@@ -35,7 +36,7 @@ class KeptKinds:
     def __init__(self) -> None:
         self._known: dict[int, dict[str, list[Row]]] = {}
         self._new: dict[int, dict[str, list[Row]]] = {}  # no more than what is kept: not all who add write
-        self._next = 0.0
+        self._next, self._at_exit = 0.0, False
         self._lock = Lock()
 
     def find(self, threads: int, kind: str) -> list[Row]:
@@ -51,12 +52,20 @@ class KeptKinds:
             _put_rows(self._new.setdefault(threads, {}), kind, [row])
 
     def write(self) -> None:
-        """Put what was added on disk: soon, for what is added again and again is written at most every PAUSE."""
+        """Put what was added on disk; less than PAUSE after the last time, at the next or when the process ends."""
         now = time.monotonic()
         with self._lock:
-            if now < self._next:
-                return
+            waits = now < self._next
+            if waits and self._new and not self._at_exit:
+                self._at_exit = True
+                atexit.register(self.write_all)
+        if not waits:
             self._next = now + PAUSE
+            self.write_all()
+
+    def write_all(self) -> None:
+        """Put what was added on disk now."""
+        with self._lock:
             added, self._new = self._new, {}
         for threads, kinds in added.items():
             known = _read(threads)
