@@ -219,3 +219,84 @@ def test_a_network_with_labels() -> None:
     assert str(error.value) == (
         "load: ZipMap 'here' cannot run\n  it has 2 labels\n  a score for each is needed: (N, 2)"
     )
+
+
+# -- support vectors ---------------------------------------------------------------------------------------------------
+
+KERNELS = ("LINEAR", "POLY", "RBF", "SIGMOID")
+
+
+def machine(classes: int, *, sure: bool, kernel: str = "RBF", **more: Any) -> Node:
+    """A classifier of random vectors, one more for each class than for the one before; `sure`: with probabilities."""
+    each = range(1, classes + 1)
+    pairs, total = classes * (classes - 1) // 2, sum(each)
+    about: dict[str, Any] = {
+        "coefficients": tuple(normal((classes - 1) * total, seed=1).tolist()),
+        "support_vectors": tuple(normal(total * 3, seed=2).tolist()),
+        "rho": tuple(normal(pairs, seed=3).tolist()),
+        "vectors_per_class": tuple(each),
+        "kernel_type": kernel,
+        "kernel_params": (0.3, 0.5, 2.0),
+        "classlabels_ints": tuple(range(7, 7 + classes)),
+    }
+    if sure:
+        about |= {"prob_a": tuple((-np.abs(normal(pairs, seed=4))).tolist())}
+        about |= {"prob_b": tuple(normal(pairs, seed=5).tolist())}
+    return made("SVMClassifier", 1, ("y", "z"), **about | more)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("sure", [False, True])
+def test_support_vectors_vote_as_onnxruntime_has_it(kernel: str, classes: int, sure: bool) -> None:
+    x = normal(20, 3, seed=6)
+    labels, scores = agrees(machine(classes, sure=sure, kernel=kernel), x, rtol=1e-5)
+    assert set(labels.tolist()) <= set(range(7, 7 + classes))
+    if sure:
+        np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("sure", [False, True])
+def test_their_scores_are_transformed(way: str, classes: int, sure: bool) -> None:
+    agrees(machine(classes, sure=sure, post_transform=way), normal(9, 3, seed=7), rtol=1e-5)
+    texts = machine(classes, sure=sure, classlabels_ints=None, classlabels_strings=tuple("abcd"[:classes]))
+    labels, _ = run(texts, normal(9, 3, seed=7))
+    assert set(labels.tolist()) <= set("abcd")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("alone", [0, 1])
+def test_support_vectors_add_up(kernel: str, alone: int) -> None:
+    x, about = (
+        normal(11, 3, seed=8),
+        {"kernel_type": kernel, "kernel_params": (0.3, 0.5, 3.0), "rho": (0.25,)},
+    )
+    vectors, weights = normal(4, 3, seed=9), normal(4, seed=10)
+    told = about | {
+        "support_vectors": tuple(vectors.reshape(-1).tolist()),
+        "n_supports": 4,
+        "one_class": alone,
+    }
+    agrees(made("SVMRegressor", 1, coefficients=tuple(weights.tolist()), **told), x, rtol=1e-5)
+    plain = made("SVMRegressor", 1, coefficients=tuple(weights[:3].tolist()), one_class=alone, **about)
+    agrees(plain, x, rtol=1e-5)
+
+
+def test_what_support_vectors_need() -> None:
+    x = normal(2, 3)
+    assert said(machine(3, sure=False, vectors_per_class=()), x) == (
+        "  its vectors_per_class are 0 numbers, for 3 classes\n"
+        "  one for each class is needed; without support vectors it is a LinearClassifier"
+    )
+    assert said(machine(2, sure=False, rho=(1.0, 2.0)), x) == "  its rho are 2 numbers\n  1 are needed"
+    assert said(machine(2, sure=False, kernel="COSINE"), x) == (
+        "  its kernel_type is 'COSINE'\n  one of LINEAR, POLY, RBF, SIGMOID is needed"
+    )
+    assert said(machine(2, sure=False), x[:, :2]) == (
+        "  its support_vectors are 9 numbers, 3 rows of 2 are needed\n  its input is float64[2,2]"
+    )
+    assert said(made("SVMRegressor", 1, coefficients=(1.0,) * 3, rho=(0.0,), post_transform="PROBIT"), x) == (
+        "  its post_transform is 'PROBIT'\n  only NONE is taken: runtimes do not agree on others"
+    )

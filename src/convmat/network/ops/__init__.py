@@ -34,6 +34,7 @@ from . import (
     scan,
     sequences,
     shapes,
+    support_vectors,
     trees,
     unpool,
 )
@@ -75,6 +76,7 @@ _ENTERED = (
     sequences,
     sampling,
     shapes,
+    support_vectors,
     trees,
     unpool,
 )

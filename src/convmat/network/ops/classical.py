@@ -34,7 +34,7 @@ def _float_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(input_at(node, specs, 0).shape, FLOAT),)
 
 
-def _numbers(node: Node, name: str, default: Iterable[float] = ()) -> Array:
+def numbers_of(node: Node, name: str, default: Iterable[float] = ()) -> Array:
     """An attribute with a number for each feature."""
     known: dict[str, Array] = node.__dict__.setdefault("_numbers", {})  # made of it once, not in each call
     if name not in known:
@@ -42,7 +42,7 @@ def _numbers(node: Node, name: str, default: Iterable[float] = ()) -> Array:
     return known[name]
 
 
-def _enter(*names: str, shape: ShapeRule) -> Callable[[Run], Run]:
+def ml_operator(*names: str, shape: ShapeRule) -> Callable[[Run], Run]:
     """Enter an operator of this domain; its step writes what the function makes, but texts, which lie in no arena."""
 
     def enter(run: Run) -> Run:
@@ -73,16 +73,16 @@ def _each_feature(node: Node, name: str, values: Array, x: Array) -> Array:
     return values
 
 
-@_enter("Scaler", shape=_float_shape)
+@ml_operator("Scaler", shape=_float_shape)
 def scale(node: Node, x: Array) -> Array:
     """(x - offset) * scale, a number for each feature or one for all; float32."""
-    offset = _each_feature(node, "offset", _numbers(node, "offset", [0.0]), x)
-    factor = _each_feature(node, "scale", _numbers(node, "scale", [1.0]), x)
+    offset = _each_feature(node, "offset", numbers_of(node, "offset", [0.0]), x)
+    factor = _each_feature(node, "scale", numbers_of(node, "scale", [1.0]), x)
     made: Array = ((x.astype(np.float64) - offset) * factor).astype(FLOAT)
     return made
 
 
-@_enter("Imputer", shape=same_spec)
+@ml_operator("Imputer", shape=same_spec)
 def impute(node: Node, x: Array) -> Array:
     """x with another number in place of the one that stands for nothing: NaN, or what the node says."""
     kind = "int64" if x.dtype.kind in "iu" else "float"
@@ -96,14 +96,14 @@ def impute(node: Node, x: Array) -> Array:
     return np.where(gone, _each_feature(node, f"imputed_value_{kind}s", imputed, x), x)
 
 
-@_enter("Binarizer", shape=same_spec)
+@ml_operator("Binarizer", shape=same_spec)
 def binarize(node: Node, x: Array) -> Array:
     """1 where x is above the threshold, else 0; of x's type."""
     made: Array = (x > node.get("threshold", 0.0)).astype(x.dtype)
     return made
 
 
-@_enter("Normalizer", shape=_float_shape)
+@ml_operator("Normalizer", shape=_float_shape)
 def normalize(node: Node, x: Array) -> Array:
     """Each row by its largest element, the sum of its magnitudes or its length; rows whose norm is 0 stay."""
     wide, norm = x.astype(np.float64), node.get("norm", "MAX")
@@ -127,7 +127,7 @@ def _extract_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*(x.shape[:-1] or (1,)), at.size), x.dtype),)
 
 
-@_enter("ArrayFeatureExtractor", shape=_extract_shape)
+@ml_operator("ArrayFeatureExtractor", shape=_extract_shape)
 def extract_features(node: Node, x: Array, at: Array) -> Array:
     """The features at some places, in their order: x[..., at]; of one axis, a row."""
     places = at.reshape(-1)
@@ -157,7 +157,7 @@ def _vector_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((rows.pop(), sum(_sizes(node, specs))), FLOAT),)
 
 
-@_enter("FeatureVectorizer", shape=_vector_shape)
+@ml_operator("FeatureVectorizer", shape=_vector_shape)
 def join_features(node: Node, *inputs: Array) -> Array:
     """All inputs' features beside each other, each cut to its size or filled up with zeros."""
     specs = [Spec.of(x) for x in inputs]
@@ -236,7 +236,7 @@ def _encode_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, _encoder(node, x.dtype)[3]),)
 
 
-@_enter("LabelEncoder", "CategoryMapper", shape=_encode_shape)
+@ml_operator("LabelEncoder", "CategoryMapper", shape=_encode_shape)
 def encode_labels(node: Node, x: Array) -> Array:
     """Each label's number, or each number's label; the default for those that the node does not know."""
     known = node.__dict__.setdefault("_tables", {})  # made of it once, not in each call
@@ -254,7 +254,7 @@ def _hot_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*input_at(node, specs, 0).shape, len(_categories(node))), FLOAT),)
 
 
-@_enter("OneHotEncoder", shape=_hot_shape)
+@ml_operator("OneHotEncoder", shape=_hot_shape)
 def encode_one_hot(node: Node, x: Array) -> Array:
     """1 at a category's place along a new last axis, 0 elsewhere; all 0 for what is no category."""
     known = _categories(node)
@@ -309,19 +309,20 @@ def _beyond(p: float) -> float:
     return -math.inf if p == 0 else math.inf if p == 1 else math.nan
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
+    """x, whose one axis, if there is no second, is one row."""
     return x.reshape(1, -1) if x.ndim < 2 else x
 
 
 def _linear(node: Node, x: Array, outputs: int) -> Array:
     """x @ coefficients^T + intercepts in float64: (N, outputs). Raises NetworkError."""
-    rows, w = _rows(x), _numbers(node, "coefficients")
+    rows, w = rows_of(x), numbers_of(node, "coefficients")
     if rows.ndim != 2 or w.size != outputs * rows.shape[1]:
         raise node.error(
             f"it has {w.size} coefficients for {outputs} outputs\n  its input is {Spec.of(x)}: "
             f"{outputs} x {rows.shape[-1]} are needed"
         )
-    b = _numbers(node, "intercepts")
+    b = numbers_of(node, "intercepts")
     if b.size not in (0, outputs):
         raise node.error(
             f"it has {b.size} intercepts\n  one for each of its {outputs} outputs is needed, or none"
@@ -335,7 +336,7 @@ def _regress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((x.shape[0] if x.rank > 1 else 1, node.get("targets", 1)), FLOAT),)
 
 
-@_enter("LinearRegressor", shape=_regress_shape)
+@ml_operator("LinearRegressor", shape=_regress_shape)
 def regress(node: Node, x: Array) -> Array:
     """x: (N, C) -> (N, targets)."""
     return transform_scores(node, _linear(node, x, node.get("targets", 1))).astype(FLOAT)
@@ -361,7 +362,7 @@ def _classify_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return Spec((rows,), labels.dtype), Spec((rows, len(labels)), FLOAT)
 
 
-@_enter("LinearClassifier", shape=_classify_shape)
+@ml_operator("LinearClassifier", shape=_classify_shape)
 def classify(node: Node, x: Array) -> tuple[Array, Array]:
     """x: (N, C) -> the label of each row, (N,), and a score for each label, (N, E)."""
     labels, rows = _classes(node)
