@@ -111,7 +111,8 @@ def blas_seconds(work: ProductWork, problem: Problem, machine: Machine) -> float
     arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
     converted = work.copies.elements if element_bytes(problem.dtype) == 2 else 0
     beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * blas_work.CONVERT
-    return (arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize)) / work.lanes
+    shared = (arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize)) / work.lanes
+    return shared + (work.calls * blas_work.HANDED_ON * 1e-9 if work.lanes > 1 else 0.0)
 
 
 def _transforms(work: ProductWork, item: int) -> float:

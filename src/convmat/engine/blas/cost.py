@@ -23,6 +23,9 @@ LINE = 16
 CALL = 900.0
 """A small NumPy call with the Python around it."""
 
+HANDED_ON = 4000.0
+"""Python's lock going from one thread to another, in a call of NumPy while several threads make such calls."""
+
 PRODUCT, LEFT, RIGHT, THIRD = 45.0, 0.15, 0.043, 0.01
 """BLAS beside its FLOPs: beginning a product; an element of A, of B (it packs both once more), of C."""
 
@@ -41,7 +44,7 @@ SPREAD = 0.026 / (1 << 20)
 SWEEP, SWEEP_LOOP = 0.14, 9.0
 """An element and an inner loop of an elementwise pass."""
 
-TRANSFORM, TRANSFORM_SCIPY = 0.12, 0.06
+TRANSFORM, TRANSFORM_SCIPY = 0.12, 0.08
 """A FLOP of a fast Fourier transform, by NumPy and by SciPy."""
 
 SPECTRUM = 0.05
