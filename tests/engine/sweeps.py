@@ -26,6 +26,7 @@ from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep
 from convmat.engine.kernels.sweeps.lookup import Lookup, lookup
 from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
+from convmat.engine.kernels.sweeps.read_places import read_places
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.suppress import suppress
@@ -391,6 +392,34 @@ def boxes(pick: Pick) -> None:
         assert set(chosen[line, : found[line]]) <= set(order)
 
 
+def places(pick: Pick) -> None:
+    """Weighted sums of elements anywhere in planes, some of them nowhere, every array between pages."""
+    N, C, I, B, T, K = (int(pick.integers(1, most)) for most in (4, 4, 300, 4, 6, 1200))
+    x, weight = (pick.standard_normal(each).astype(np.float32) for each in ((N, C, I), (B, T, K)))
+    image, at = pick.integers(0, N, B), pick.integers(-1, I, (B, T, K)).astype(np.int32)
+    right = (
+        np.where(at[:, None] < 0, 0, np.take_along_axis(x[image][:, :, None], at[:, None], 3))
+        * weight[:, None]
+    )
+    for threads in (1, 3):
+        plan = read_places(B, C, I, T, K, threads)
+        assert isinstance(plan, SweepPlan), plan
+        sweep = Sweep(plan)
+        sweep.load()
+        arrays: list[Array] = [x, image, np.where(at < 0, -1, at * 4).astype(np.int32), weight]
+        for Fenced.behind in (True, False):
+            fenced = [Fenced.holding(each) for each in (*arrays, np.zeros((B, C, K), np.float32))]
+            for each in fenced[:-1]:
+                each.freeze()
+            given = [
+                each.array(a)
+                for each, a in zip(fenced, (*arrays, np.zeros((B, C, K), np.float32)), strict=True)
+            ]
+            sweep(*given)
+            assert fenced[-1].untouched()
+            np.testing.assert_allclose(given[-1], right.sum(2), rtol=1e-4, atol=1e-4)
+
+
 def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
@@ -408,6 +437,7 @@ def main(seed: int, count: int) -> None:
         for _ in range(count // 2):
             tops(pick)
             boxes(pick)
+            places(pick)
     print(f"done: {done} sweeps", flush=True)
 
 

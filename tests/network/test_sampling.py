@@ -11,13 +11,35 @@ import pytest
 
 import convmat
 from convmat.network.graph import Node
-from convmat.network.ops import OPERATORS
+from convmat.network.ops import OPERATORS, sampling
 
 from .cases import Array
 from .made import normal
 from .runtime import outside, run, said
 
 # -- GridSample --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_kernels_read_what_numpy_does(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that are large enough, with numbers that are none in them, and coordinates far outside."""
+    draw, found = np.random.default_rng(rank), []
+    for mode, padding, aligned in itertools.product(sampling.MODES, sampling.PADDINGS, (0, 1)):
+        x = normal(2, 3, *(5, 9, 4)[:rank])
+        x[draw.random(x.shape) < 0.05] = np.nan
+        outputs = (23, 31, 3)[:rank] if rank > 1 else (701,)
+        grid = draw.uniform(-1.5, 1.5, (2, *outputs, rank)).astype(np.float32)
+        grid[draw.random(grid.shape) < 0.01] = draw.choice([np.nan, np.inf, 1e30, -1e30])
+        about = {"mode": mode, "padding_mode": padding, "align_corners": aligned}
+        found.append((Node("GridSample", (), ("y",), about, "here", 20), x, grid))
+    by_kernels = [run(*each)[0] for each in found]
+    monkeypatch.setattr(sampling, "LEAST", 1 << 40)
+    sampling._kernel.cache_clear()
+    for (made, x, grid), y in zip(found, by_kernels, strict=True):
+        np.testing.assert_allclose(
+            y, run(made, x, grid)[0], rtol=1e-5, atol=1e-5, err_msg=str(made.attributes)
+        )
+    sampling._kernel.cache_clear()
 
 
 def reflected(x: float, lo: float, hi: float) -> float:

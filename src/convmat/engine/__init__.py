@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
+    from .kernels.sweeps.read_places import read_places
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.softmax import softmax
@@ -120,6 +121,7 @@ _HOMES = {
     "batch_norm": ".kernels.sweeps.batch_norm:batch_norm",
     "batch_norm_grad": ".kernels.sweeps.batch_norm:batch_norm_grad",
     "normalise": ".kernels.sweeps.normalise:normalise",
+    "read_places": ".kernels.sweeps.read_places:read_places",
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
     "suppress": ".kernels.sweeps.suppress:suppress",
@@ -256,6 +258,7 @@ __all__ = [
     "pixel_shuffle",
     "preloaded",
     "prepare",
+    "read_places",
     "recurrence",
     "reduction",
     "remeasure",

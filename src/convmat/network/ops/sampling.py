@@ -12,10 +12,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...engine import Sweep, buffers, read_places, thread_pool
+from ...errors import EngineError
 from ..graph import Array, Node, Spec
 from .base import Specs, input_at, operator
 
@@ -32,20 +35,94 @@ def interpolate(x: Array, terms: Sequence[Sequence[Term]]) -> Array:
     """x: (B, C, *I), for each of its I axes terms of (B, K) coordinates -> (B, C, K)."""
     B, C, *I = x.shape
     flat = x.reshape(B, C, math.prod(I))
+    corners = [*itertools.product(*terms)]
+    sweep = None
+    if x.dtype == np.float32 and corners[0][0].weight.dtype == np.float32:
+        K = corners[0][0].place.shape[1]
+        sweep = _kernel(B, C, flat.shape[2], len(corners), K, thread_pool.count())
+    if sweep is not None:
+        return _read_by_kernel(sweep, flat, I, terms)
     y = None
-    for corner in itertools.product(*terms):
-        at = np.zeros_like(corner[0].place)
-        for n, term in zip(I, corner, strict=True):
-            at = at * n + term.place
-        value = np.take_along_axis(flat, at[:, None], 2)
-        inside = [term.inside for term in corner if term.inside is not None]
-        if inside:
-            value = np.where(np.logical_and.reduce(inside)[:, None], value, value.dtype.type(0))
-        weight = math.prod((term.weight for term in corner[1:]), start=corner[0].weight)
-        part = value * weight[:, None]
+    for corner in corners:
+        value = np.take_along_axis(flat, _place(corner, I)[:, None], 2)
+        inside = _inside_of(corner)
+        if inside is not None:
+            value = np.where(inside[:, None], value, value.dtype.type(0))
+        part = value * _weight(corner)[:, None]
         y = part if y is None else y + part
     assert y is not None
     return np.asarray(y)
+
+
+Corner = tuple[Term, ...]
+
+
+def _place(corner: Corner, extents: Sequence[int]) -> Array:
+    """Where it is in an image read flat."""
+    at = corner[0].place
+    for n, term in zip(extents[1:], corner[1:], strict=True):
+        at = at * n + term.place
+    return at
+
+
+def _weight(corner: Corner) -> Array:
+    return np.asarray(math.prod((term.weight for term in corner[1:]), start=corner[0].weight))
+
+
+def _inside_of(corner: Corner) -> Array | None:
+    """Whether it is there, unless it always is."""
+    inside = [term.inside for term in corner if term.inside is not None]
+    return np.asarray(np.logical_and.reduce(inside)) if inside else None
+
+
+def _read_by_kernel(
+    sweep: Sweep, flat: Array, extents: Sequence[int], terms: Sequence[Sequence[Term]]
+) -> Array:
+    """The same where there are kernels."""
+    (B, C, _), (_, K), step = flat.shape, terms[0][0].place.shape, flat.itemsize
+    nowhere = -(
+        MOST_BYTES // len(extents)
+    )  # below 0 with whatever the other axes add, and never below 32 bits
+    apart: list[list[tuple[Array, Array]]] = []
+    for n, along in zip(reversed(extents), reversed(terms), strict=True):
+        bytes_ = [(term.place * step).astype(np.int32) for term in along]
+        for each, term in zip(bytes_, along, strict=True):
+            if term.inside is not None:
+                each[~term.inside] = nowhere
+        apart.insert(0, [(each, term.weight) for each, term in zip(bytes_, along, strict=True)])
+        step *= n
+    count = math.prod(map(len, terms))
+    place, weight = (buffers.empty((B, count, K), np.dtype(t)) for t in (np.int32, np.float32))
+    for t, corner in enumerate(itertools.product(*apart)):
+        place[:, t], weight[:, t] = corner[0]
+        for more, factor in corner[1:]:
+            place[:, t] += more
+            weight[:, t] *= factor
+    y = buffers.empty((B, C, K), flat.dtype)
+    sweep(flat, np.arange(B), place, weight, y)
+    return y
+
+
+@lru_cache(maxsize=64)
+def _kernel(B: int, C: int, plane: int, terms: int, K: int, threads: int) -> Sweep | None:
+    """What reads places of images, loaded; None where there is no kernel, or nothing is compiled."""
+    large = C * K >= LEAST and plane * FEWEST_BYTES < MOST_BYTES
+    plan = read_places(B, C, plane, terms, K, threads) if large else ""
+    if isinstance(plan, str):
+        return None
+    sweep = Sweep(plan)
+    try:
+        sweep.load()
+    except EngineError:
+        return None
+    return sweep
+
+
+MOST_BYTES, FEWEST_BYTES = 2**31, 64
+"""Beyond places in 32 bits; and so many bytes an element of an image may have that it stays below a share of them."""
+
+LEAST = 1024
+"""Elements of an image from which on a kernel reads them."""
 
 
 def linear_terms(at: Array, n: int) -> list[Term]:
