@@ -95,6 +95,38 @@ def test_places_of_extremes() -> None:
     run([(op, [whole(t)], {"axis": 1 + (t == "int8")}) for op, _ in ways[::2] for t in ("int64", "int8")])
 
 
+def test_running_sums() -> None:
+    """Along every axis, from either end, with and without the element itself, of numbers of every type."""
+    draws = [
+        np.round(normal(*SHAPE), 2),
+        normal(*SHAPE).astype(np.float64),
+        *map(whole, ("int32", "int64", "uint64")),
+    ]
+    ways = [(x, axis, e, r) for x in draws for axis in range(3) for e in (0, 1) for r in (0, 1)]
+    nodes, inputs, constants = [], {}, {f"a{axis}": np.array(axis) for axis in range(3)}
+    for i, (x, axis, exclusive, reverse) in enumerate(ways):
+        inputs[f"x{i}"] = x
+        nodes.append(node("CumSum", f"x{i} a{axis}", f"y{i}", exclusive=exclusive, reverse=reverse))
+    kinds = {name: number_of(x.dtype) for name, x in inputs.items()}
+    outputs = [f"y{i}" for i in range(len(ways))]
+    net = convmat.load(
+        model(
+            nodes,
+            {n: x.shape for n, x in inputs.items()},
+            " ".join(outputs),
+            constants,
+            opset=14,
+            kinds=kinds,
+        )
+    )
+    assert {layer.engine for layer in net.summary().layers} == {"jit"}
+    found = net(inputs)
+    for i, (x, axis, exclusive, reverse) in enumerate(ways):
+        about = {"exclusive": exclusive, "reverse": reverse}
+        (wanted,) = OPERATORS["CumSum"](Node("CumSum", (), ("y",), about, "n", 14), (x, np.array(axis)))
+        np.testing.assert_array_equal(found[f"y{i}"], wanted, err_msg=f"{x.dtype} {axis} {about}")
+
+
 @pytest.mark.parametrize("named", ["v i", "v ", " i"])
 def test_the_first_in_order(named: str) -> None:
     """Along every axis, one, few and many of them; of both outputs those that have a name."""
@@ -428,8 +460,8 @@ def test_blocks_of_pixels_and_back() -> None:
 
 
 def test_the_share_of_time_that_each_engine_takes() -> None:
-    nodes = [node("Conv", "x w", "a"), node("Sin", "a", "b"), node("CumSum", "b axis", "y")]
-    constants = {"w": normal(8, 3, 3, 3), "axis": np.array(1)}
+    nodes = [node("Conv", "x w", "a"), node("Sin", "a", "b"), node("Trilu", "b", "y")]
+    constants = {"w": normal(8, 3, 3, 3)}
     net = convmat.load(model(nodes, {"x": (1, 3, 64, 64)}, "y", constants))
     net(normal(1, 3, 64, 64))
     shares = net.summary().shares

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.read_places import read_places
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
+    from .kernels.sweeps.running import running_sums
     from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.suppress import suppress
     from .kernels.sweeps.top import above, top
@@ -123,6 +124,7 @@ _HOMES = {
     "normalise": ".kernels.sweeps.normalise:normalise",
     "read_places": ".kernels.sweeps.read_places:read_places",
     "reduction": ".kernels.sweeps.reductions:reduction",
+    "running_sums": ".kernels.sweeps.running:running_sums",
     "softmax": ".kernels.sweeps.softmax:softmax",
     "suppress": ".kernels.sweeps.suppress:suppress",
     "above": ".kernels.sweeps.top:above",
@@ -264,6 +266,7 @@ __all__ = [
     "remeasure",
     "requantise",
     "resample",
+    "running_sums",
     "slice_block",
     "softmax",
     "start_anew",

@@ -25,6 +25,7 @@ from ...engine import (
     pixel_shuffle,
     reduction,
     resample,
+    running_sums,
     softmax,
     strided_copy,
     thread_pool,
@@ -182,6 +183,17 @@ def _extreme(least: bool) -> Kind:
     return find
 
 
+def _running(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    axis = input_at(node, specs, 1).value
+    if axis is None or y.size < FEWEST:
+        return None
+    at = axis_of(node, int(axis.reshape(())), x.rank)
+    exclusive, reverse = (bool(node.get(name, 0)) for name in ("exclusive", "reverse"))
+    dtype, threads = x.dtype.name, thread_pool.count()
+    plan = running_sums(x.shape, at, dtype, threads, exclusive=exclusive, reverse=reverse)
+    return _step(plan, "added up")
+
+
 def _softmax(logarithm: bool) -> Kind:
     def find(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         single = node.version >= ONE_AXIS
@@ -333,6 +345,7 @@ KINDS: dict[str, Kind] = {
     **{op: _reduce(name) for op, name in REDUCTIONS.items()},
     "ArgMax": _extreme(least=False),
     "ArgMin": _extreme(least=True),
+    "CumSum": _running,
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _einsum,
