@@ -97,7 +97,7 @@ def test_places_of_extremes() -> None:
 
 def test_running_sums() -> None:
     """Along every axis, from either end, with and without the element itself, of numbers of every type."""
-    draws = [
+    draws: list[Array] = [
         np.round(normal(*SHAPE), 2),
         normal(*SHAPE).astype(np.float64),
         *map(whole, ("int32", "int64", "uint64")),
