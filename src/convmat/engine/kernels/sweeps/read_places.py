@@ -32,7 +32,7 @@ from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .reductions import share_pieces
 
 MOST_BYTES = 2**31
-"""Of a plane: places are counted in bytes, in 32 bits."""
+"""Bytes that a plane has fewer of: places are counted in bytes, in 32 bits."""
 
 
 BLOCK = 512
