@@ -4,7 +4,7 @@
     y = convmat.conv(x, w, stride=2, padding=1)        x: (B, C, *I), w: (O, C//G, *F) -> y: (B, O, *P)
     print(convmat.plan(x.shape, w.shape, stride=2, padding=1))
 
-Importing this loads NumPy alone; an engine loads at the first product.
+Importing this loads NumPy alone: functions load when they are first asked for, an engine at the first product.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .api import (
-    col2im,
-    conv,
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_grads,
-    conv_input_grad,
-    conv_transpose,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-    conv_weight_grad,
-    im2col,
-    plan,
-)
 from .doors import BY_DLPACK, serve
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
-from .planner import Plan, export_choices, forget_choices, import_choices, present_with
 from .processes import importing
 
 if TYPE_CHECKING:
+    from .api import (
+        col2im,
+        conv,
+        conv1d,
+        conv2d,
+        conv3d,
+        conv_grads,
+        conv_input_grad,
+        conv_transpose,
+        conv_transpose1d,
+        conv_transpose2d,
+        conv_transpose3d,
+        conv_weight_grad,
+        im2col,
+        plan,
+    )
     from .engine import threads
     from .network import Network, load, quantize
+    from .planner import Plan, export_choices, forget_choices, import_choices
     from .stream import Stream
 
 __version__ = "0.3.0"
@@ -74,8 +74,35 @@ __all__ = [
 ]
 
 
+_FUNCTIONS = {
+    "col2im",
+    "conv",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_grads",
+    "conv_input_grad",
+    "conv_transpose",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "conv_weight_grad",
+    "im2col",
+    "plan",
+}
+"""What `api` has."""
+
+_OF_PLANS = {"Plan", "export_choices", "forget_choices", "import_choices"}
+"""What `planner` has."""
+
+
 def __getattr__(name: str) -> Any:
-    """`threads` lives with the engine, `load` and `quantize` with networks; these and others load when asked for."""
+    """Functions, plans, networks and threads load with their rooms when they are first asked for, and stay."""
+    if name in _FUNCTIONS or name in _OF_PLANS:
+        from . import api, planner
+
+        found = globals()[name] = getattr(planner if name in _OF_PLANS else api, name)
+        return found
     if name == "threads":
         from .engine import threads
 
@@ -118,7 +145,7 @@ def _presenter() -> Any:
     return explain
 
 
-present_with(_presenter)
+serve("plans shown", _presenter)
 
 
 def _chunks() -> Any:

@@ -94,14 +94,19 @@ def test_cache(run: Run, folder: Path) -> None:
         "bytes": 0,
         "limit": 256 << 20,
         "refused": None,
+        "recordings": {"files": 0, "bytes": 0, "limit": 512 << 20},
     }
+    jit_cache.recordings().put(bytes(32), b"recorded")
     jit_cache.disk().put(bytes(32), b"code")
     out = run("cache", "info").out
     assert out.startswith("1 kernel, ")
+    assert "96 B that networks recorded" in out
     assert str(folder) in out.replace("\n", "")
     assert run("cache", "clear").out == "1 kernel deleted\n"
     assert run("cache", "clear", "--json").json == {"deleted": 0}
-    assert run("cache", "info").out.startswith("0 kernels, 0 B")
+    out = run("cache", "info").out
+    assert out.startswith("0 kernels, 0 B")
+    assert "0 B that networks recorded" in out
 
 
 def test_a_cache_that_is_not_ours_is_said(run: Run, folder: Path) -> None:

@@ -15,11 +15,10 @@ import numpy as np
 import onnx
 
 from convmat.errors import NetworkError
-from convmat.network.graph import Graph, Spec
+from convmat.network.graph import MEMORY_LIMIT, Graph, Spec
 from convmat.network.net import Network
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.ops.dtypes import BITS, limits
-from convmat.network.preparing.infer import MEMORY_LIMIT
 from convmat.network.reading.read import read_graph
 
 from .cases import (

@@ -309,7 +309,7 @@ def test_a_saved_networks_nodes_hide_no_external_data(tmp_path: Path) -> None:
     proto = node("Det", "x", "y")
     sparse = helper.make_sparse_tensor(secret(), numpy_helper.from_array(np.arange(3), "where"), [3])
     proto.attribute.append(helper.make_attribute("more", sparse))
-    net.graph = net.graph.with_nodes([replace(net.graph.nodes[0], source=proto.SerializeToString())])
+    net = net._around(net.graph.with_nodes([replace(net.graph.nodes[0], source=proto.SerializeToString())]))
     net.save(tmp_path / "hidden.convmat", ())
     assert refusal(tmp_path / "hidden.convmat") == f"load: hidden.convmat: Det 'Det_y' {HIDDEN}"
 

@@ -109,7 +109,7 @@ def test_numpy_and_convmat_are_enough(file: Path, tmp_path: Path) -> None:
         tmp_path / "home",
     )
     assert said == [convmat.load(small())(x).tobytes().hex(), "0"]
-    assert not (tmp_path / "home").exists()
+    assert not (tmp_path / "home/convmat/objects").exists(), "no kernel is kept"
 
 
 def test_kernels_of_computed_weights_come_along(tmp_path: Path) -> None:

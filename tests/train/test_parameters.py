@@ -10,9 +10,8 @@ import pytest
 
 from convmat import train
 from convmat.network import Network
-from convmat.network.graph import Graph, Input, Node
+from convmat.network.graph import MEMORY_LIMIT, Graph, Input, Node
 from convmat.network.ops import Options
-from convmat.network.preparing import infer
 from tests.network.differences import node, normal
 
 Array = npt.NDArray[Any]
@@ -22,7 +21,7 @@ Made = tuple[list[Node], dict[str, Array]]
 def network(nodes: list[Node], constants: dict[str, Array], *shape: int, dtype: Any = np.float32) -> Network:
     constants = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in constants.items()}
     entry = Input("x", np.dtype(dtype), ("batch", *shape))
-    return Network(Graph(tuple(nodes), (entry,), ("y",), constants), Options(), infer.MEMORY_LIMIT)
+    return Network(Graph(tuple(nodes), (entry,), ("y",), constants), Options(), MEMORY_LIMIT)
 
 
 def ints(*numbers: int) -> Array:

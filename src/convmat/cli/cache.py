@@ -29,15 +29,20 @@ def info(
     from convmat.engine import jit_cache
     from convmat.planner.units import format_bytes
 
-    found = jit_cache.disk().info()
+    found, recorded = jit_cache.disk().info(), jit_cache.recordings().info()
     if json:
-        screen.as_json({**asdict(found), "path": str(found.path)})
+        recordings = {"files": recorded.files, "bytes": recorded.bytes, "limit": recorded.limit}
+        screen.as_json({**asdict(found), "path": str(found.path), "recordings": recordings})
         return
     console = screen.console()
     console.print(
         f"{found.files} kernel{'s' * (found.files != 1)}, {format_bytes(found.bytes)}", markup=False
     )
     console.print(f"kept up to {format_bytes(found.limit)}; the longest unused go first", markup=False)
+    console.print(
+        f"{format_bytes(recorded.bytes)} that networks recorded, up to {format_bytes(recorded.limit)}",
+        markup=False,
+    )
     console.print(str(found.path), markup=False, soft_wrap=True)
     if found.refused:
         console.print(f"not used: {found.refused}", markup=False, style="yellow")
@@ -47,7 +52,7 @@ def info(
 def clear(
     json: Annotated[bool, typer.Option("--json", help="Print how many there were as JSON.")] = False,
 ) -> None:
-    """Delete the compiled kernels on disk; they are compiled again when they are needed.
+    """Delete the compiled kernels on disk, and what networks recorded; both are made again when they are needed.
 
     Examples:
 
@@ -55,6 +60,7 @@ def clear(
     """
     from convmat.engine import jit_cache
 
+    jit_cache.recordings().clear()
     deleted = jit_cache.disk().clear()
     if json:
         screen.as_json({"deleted": deleted})

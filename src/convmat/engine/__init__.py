@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .measure.machine import Machine, Peaks, handover_seconds, machine, peaks, remeasure, use_rates_file
     from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
+    from .runtime.digests import digest
     from .runtime.team import Team
     from .runtime.thread_pool import threads
     from .weighing import requantise, weigh
@@ -85,6 +86,7 @@ _HOMES = {
     "strided_views": ".blas.strided_views",
     "slice_block": ".blas.cuts:slice_block",
     "Cpu": ".cpu:Cpu",
+    "digest": ".runtime.digests:digest",
     "host": ".cpu:host",
     "usable_cores": ".cpu:usable_cores",
     "erf": ".gaussian:erf",
@@ -235,6 +237,7 @@ __all__ = [
     "byte_means",
     "contiguous_strides",
     "count_switches",
+    "digest",
     "effort",
     "elementwise",
     "erf",

@@ -47,7 +47,10 @@ class Launcher(OfThisProcess):
         self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
         for step, each, (packed, w), given in zip(steps, code, weights, held, strict=True):
             block = make_block(step, each.symbols["task"], step.tasks, step.threads)
-            fill_weights(step, block, address(packed), address(w), given)
+            a, at_w = (
+                address(each) if each.size else 0 for each in (packed, w)
+            )  # none is read where there is none
+            fill_weights(step, block, a, at_w, given)
             self._blocks.append((step, type(block), bytes(block)))
 
     def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:

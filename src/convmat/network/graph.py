@@ -25,6 +25,9 @@ from ..processes import kept_property
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+MEMORY_LIMIT = 8 * 2**30
+"""Bytes that one value of a network may take, unless it is loaded with another limit."""
+
 Value = Array | list[Any] | None
 """What a name stands for while a network runs: a tensor, a sequence of tensors, an optional that is empty.
 
@@ -125,6 +128,14 @@ class Node:
     def error(self, what: str) -> NetworkError:
         """A NetworkError that names this node; `what` is the sentence, with its values."""
         return NetworkError(f"load: {self.label} cannot run\n  {what}")
+
+
+def copy_lists(found: dict[str, Value]) -> dict[str, Value]:
+    """The outputs, sequences among them with arrays of their own."""
+    for name, v in found.items():
+        if isinstance(v, list):
+            found[name] = [np.array(y) if isinstance(y, np.ndarray) else y for y in v]
+    return found
 
 
 def specs_of(values: Mapping[str, Value]) -> dict[str, Spec]:

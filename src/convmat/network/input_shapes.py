@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arguments import entries_of
 from ..errors import NetworkError, format_value
-from .graph import Array, Graph, Input, Spec
+from .graph import MEMORY_LIMIT, Array, Graph, Input, Spec
 from .preparing import infer
 
 Extents = Sequence[int | str | None]
@@ -63,9 +63,7 @@ SIDES = (224, 32, 64, 96, 112, 128, 160, 192, 240, 256, 299, 300, 320, 384, 416,
 """Extents that are tried where one is left open: those of pictures, as networks take them."""
 
 
-def declared_specs(
-    graph: Graph, call: str, line: bool = False, limit: int = infer.MEMORY_LIMIT
-) -> dict[str, Spec]:
+def declared_specs(graph: Graph, call: str, line: bool = False, limit: int = MEMORY_LIMIT) -> dict[str, Spec]:
     """Specs of the inputs as they are declared. Raises NetworkError where an extent is left open.
 
     `line`: the fix is one for the command line; `limit`: bytes that a value may take.
@@ -91,13 +89,13 @@ def declared_specs(
     return found
 
 
-def example_shapes(graph: Graph, limit: int = infer.MEMORY_LIMIT) -> dict[str, tuple[int, ...]]:
+def example_shapes(graph: Graph, limit: int = MEMORY_LIMIT) -> dict[str, tuple[int, ...]]:
     """Shapes of its tensors that the network runs on, one image of the first of SIDES that fits the whole of it."""
     tried = [{each.name: _fill_shape(graph, each, side) for each in graph.inputs} for side in SIDES]
     return next((shapes for shapes in tried if can_run(graph, shapes, limit)), tried[0])
 
 
-def can_run(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limit: int = infer.MEMORY_LIMIT) -> bool:
+def can_run(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limit: int = MEMORY_LIMIT) -> bool:
     """Whether the shapes of all values follow from these of the inputs, none larger than `limit` bytes."""
     specs = {each.name: Spec(shapes[each.name], each.dtype) for each in graph.inputs if each.kind == "tensor"}
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import NetworkError, format_value
-from .graph import Array, Graph, Input, Value
+from .graph import Array, Graph, Input
 from .input_shapes import suggest_axes
 
 if TYPE_CHECKING:
@@ -94,14 +94,6 @@ def find_values(graph: Graph, names: Sequence[str]) -> list[str]:
                 f"  the nearest: {', '.join(map(repr, near))}"
             )
     return [name if name in values else nodes[name] for name in names]
-
-
-def copy_lists(found: dict[str, Value]) -> dict[str, Value]:
-    """The outputs, sequences among them with arrays of their own."""
-    for name, v in found.items():
-        if isinstance(v, list):
-            found[name] = [np.array(y) if isinstance(y, np.ndarray) else y for y in v]
-    return found
 
 
 def read_numbers(tile: Any) -> Any:

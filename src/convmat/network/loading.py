@@ -1,25 +1,17 @@
-"""load: the network of an ONNX file, or of one that `Network.save` wrote."""
+"""load: the network of an ONNX file, or of one that `Network.save` wrote.
+
+What reads and prepares is imported only where no earlier process recorded what the network does.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
-from ..engine import jit_cache
-from ..errors import PlanError, format_value
-from ..planner import require_limits
-from .files import save
-from .files.readings import Readings
+from .graph import MEMORY_LIMIT
 from .net import Network
-from .ops import Options
-from .ops.options import PRECISIONS
-from .preparing import infer
-from .reading.read import read_graph
-from .reading.sources import locate
-from .rewriting.rewrite import choose_rules
+from .starts.start import Start
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -35,7 +27,7 @@ def load(
     deterministic: bool = False,
     tune: str = "none",
     precision: str = "float32",
-    memory_limit: int = infer.MEMORY_LIMIT,
+    memory_limit: int = MEMORY_LIMIT,
     rewrite: bool | Collection[str] = True,
     trust: bool = False,
 ) -> Network:
@@ -67,56 +59,21 @@ def load(
     ...     print(*load(path, exact=True, memory_limit=2**20).inputs)
     x: float32 n
     """
-    rules = _read_rules(rewrite)
-    _require_bytes(memory_limit)
-    given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune, precision)
-    _require_options(given)
-    source = locate(source)
-    if save.is_saved(source):
-        found = save.unpack(source, trust)
-        options = save.merge_saved_options(found.options, given)
-        kept = found.rules if rules is None else rules
-        return Network(found.graph, options, memory_limit, kept, found.choices)
-    jit_cache.expect_kernels()
-    made = Network(read_graph(source, Readings()), given, memory_limit, rules)
-    made.source = source
-    return made
+    words = {
+        "exact": exact, "rtol": rtol, "workspace_limit": workspace_limit, "weight_limit": weight_limit,
+        "deterministic": deterministic, "tune": tune, "precision": precision,
+    }  # fmt: skip
+    plain = words == PLAIN and memory_limit == MEMORY_LIMIT and rewrite is True and trust is False
+    start = Start.of(source) if plain else None
+    if start is not None and start.known:
+        return Network.from_start(start)
+    from .opening import open_network
+
+    return open_network(source, words, memory_limit, rewrite, trust, start)
 
 
-def _read_rules(rewrite: bool | Collection[str]) -> tuple[str, ...] | None:
-    """The rules by which a network is rewritten; None: all. Raises NetworkError for names that there are not."""
-    rules = None if rewrite is True else () if rewrite is False else rewrite
-    choose_rules(rules)
-    return None if rules is None else tuple(rules)
-
-
-def _require_bytes(limit: Any) -> None:
-    """Raise PlanError for a limit of memory that is no number of bytes."""
-    if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 0:
-        raise PlanError(
-            f"load: memory_limit must be a number of bytes\n  memory_limit = {format_value(limit)}\n"
-            f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
-        )
-
-
-def _require_options(given: Options) -> None:
-    """Raise PlanError for keywords that mean nothing, alone or beside each other."""
-    if given.precision not in PRECISIONS:
-        raise PlanError(
-            f"load: precision must be one of {', '.join(PRECISIONS)}\n  precision = {format_value(given.precision)}\n"
-            '  e.g. precision="float32"'
-        )
-    if given.precision == "bfloat16" and (given.exact or given.deterministic):
-        keyword = "exact" if given.exact else "deterministic"
-        raise PlanError(
-            f"load: precision='bfloat16' rounds what products multiply, {keyword}=True admits no such product\n"
-            f"  omit {keyword}=, or use precision='float32'"
-        )
-    require_limits(
-        "load",
-        rtol=given.rtol,
-        workspace_limit=given.workspace_limit,
-        weight_limit=given.weight_limit,
-        deterministic=given.deterministic,
-        tune=given.tune,
-    )
+PLAIN = {
+    "exact": False, "rtol": None, "workspace_limit": None, "weight_limit": None, "deterministic": False, "tune": "none",
+    "precision": "float32",
+}  # fmt: skip
+"""The keywords of networks that are recorded."""

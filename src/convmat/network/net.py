@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,28 +13,19 @@ import numpy as np
 
 from ..doors import open_room, open_room_of_arrays
 from ..errors import NetworkError
-from ..planner import Record
-from ..processes import Lock
-from .files import save
-from .files.contents import Contents
-from .graph import Array, Graph, Input, Spec, Value, specs_of
-from .input_shapes import Extents, declared_specs, misfit_error, override_shapes, random_inputs
-from .inputs import copy_lists, find_values, read_inputs, read_numbers
-from .ops import Options
-from .preparing.deciding import DecidingValues
-from .preparing.latest import Latest
-from .preparing.program import Program
-from .preparing.programs import PROGRAMS, Programs, Setting
+from .calls import CalledGraph
+from .graph import Array, Graph, Input, Spec
 
 if TYPE_CHECKING:
-    from ..planner import Choice
+    from ..planner import Record
+    from .input_shapes import Extents
     from .preparing.sharing import Shared
     from .reports.compare import Comparison
     from .reports.profile import Profile
     from .reports.summary import Memory, Summary
 
 
-class Network:
+class Network(CalledGraph):
     """A convolutional network. Call it with its input, or with a dict of its inputs by name.
 
     It prepares itself for the shapes that it is called with (plans, packed weights, memory) and keeps what it
@@ -50,26 +40,8 @@ class Network:
     array([[3., 4.]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        options: Options,
-        memory_limit: int,
-        rules: Collection[str] | None = None,
-        choices: Mapping[str, Choice] | None = None,
-        shared: Shared | None = None,
-    ) -> None:
-        self.graph, self.options, self.memory_limit, self.rules = graph, options, memory_limit, rules
-        self.source: str | os.PathLike[str] | bytes | None = None
-        self.choices = choices
-        self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
-        self._lock = Lock()
-        kept = None if rules is None else tuple(rules)
-        self._values_met = DecidingValues(graph)
-        self._latest: Latest | None = None
-        self.tiles: tuple[Any, Any] | None = None
-        """What `tiled` prepared last, and what it was asked."""
-        self._programs = Programs(graph, Setting(options, memory_limit, kept, choices, shared=shared))
+    tiles: tuple[Any, Any] | None = None
+    """What `tiled` prepared last, and what it was asked."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy and a pickle hold the graph and what it was loaded with, and prepare themselves anew."""
@@ -101,6 +73,8 @@ class Network:
         dict by these names. What stands between two nodes that run as one is computed apart for it.
         """
         if outputs is not None:
+            from .inputs import find_values
+
             wanted = find_values(self.graph, outputs)
             values = self._with_outputs(tuple(dict.fromkeys(wanted)))._run(x)
             return {given: values[name] for given, name in zip(outputs, wanted, strict=True)}
@@ -110,36 +84,8 @@ class Network:
             if lazy is not None:
                 return lazy.run(self, x)
             found = self._run(x)
-        names = self.graph.outputs
+        names = tuple(found) if self._graph is None else self._graph.outputs
         return found[names[0]] if len(names) == 1 else found
-
-    def _run_again(self, x: Any) -> dict[str, Value] | None:
-        """The outputs for arrays of NumPy's just like those of the last call; None for any others."""
-        latest = self._latest
-        if latest is None or latest.program is not self._programs.latest:
-            return None
-        matched = latest.match(x)
-        return None if matched is None else copy_lists(latest.program(matched))
-
-    def _run(self, x: Any) -> dict[str, Value]:
-        again = self._run_again(x)
-        if again is not None:
-            return again
-        given = self.inputs_of(x)
-        program = self._prepare(given)
-        found = program(given)
-        self._latest = Latest.of(given, program)
-        return copy_lists(found)
-
-    def _prepare(self, given: Mapping[str, Value]) -> Program:
-        return self.program(self._values_met.know_values(given, specs_of(given)))
-
-    def program(self, specs: Mapping[str, Spec]) -> Program:
-        """The graph prepared for inputs of these shapes. Raises NetworkError, with a shape that would fit."""
-        try:
-            return self._programs.program(specs)
-        except NetworkError as error:
-            raise misfit_error(self.graph, specs, error, self.memory_limit) from error
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -188,6 +134,8 @@ class Network:
         >>> net.tiled({"x": x, "w": w}, tile=3)[0, 0]
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
         """
+        from .inputs import read_numbers
+
         chunks = open_room("chunks")
         options = chunks.TileOptions(read_numbers(tile), memory, same_bits, approximate, exact_globals)
         made: Array = chunks.run_tiled(self, x, options, progress)
@@ -214,6 +162,8 @@ class Network:
         >>> print(net.plan_tiles({"x": np.ones((1, 1, 1002), np.float32), "w": np.ones((1, 1, 3), "f4")}, tile=100))
         10 tiles of 1x1x100 of y 1x1x1000, about 1.992 KiB each; 1.00 times the multiplications of the whole
         """
+        from .inputs import read_numbers
+
         chunks = open_room("chunks")
         options = chunks.TileOptions(read_numbers(tile), memory, same_bits, approximate, exact_globals)
         return chunks.plan_tiles(self, x, options)
@@ -271,6 +221,10 @@ class Network:
         ...     convmat.load(f"{folder}/relu.convmat", trust=True)(np.array([-1.0, 2.0], np.float32))
         array([0., 2.], dtype=float32)
         """
+        from .files import save
+        from .files.contents import Contents
+        from .input_shapes import declared_specs, override_shapes, random_inputs
+
         if shapes is None:
             wanted = self._programs.met or [declared_specs(self.graph, "save", limit=self.memory_limit)]
         else:
@@ -302,9 +256,6 @@ class Network:
 
         to_onnx.write(path, self.graph)
 
-    def _rules(self) -> tuple[str, ...] | None:
-        return None if self.rules is None else tuple(self.rules)
-
     # -- seeing --------------------------------------------------------------------------------------------------------
 
     def with_shapes(
@@ -321,6 +272,8 @@ class Network:
         >>> print(*net.with_shapes(n=2, m=5).inputs)
         x: float32 2x5
         """
+        from .input_shapes import override_shapes
+
         return self._around(override_shapes(self.graph, {**(shapes or {}), **more}))
 
     def summary(self) -> Summary:
@@ -329,6 +282,7 @@ class Network:
         Raises NetworkError where an extent is left open: `with_shapes` fills it in.
         """
         from ..engine import thread_pool
+        from .input_shapes import declared_specs
         from .reports.summary import summarise
 
         program = self.program(declared_specs(self.graph, "summary", limit=self.memory_limit))
@@ -336,6 +290,7 @@ class Network:
 
     def memory(self) -> Memory:
         """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""
+        from .input_shapes import declared_specs
         from .reports.summary import summarise_memory
 
         return summarise_memory(self.program(declared_specs(self.graph, "memory", limit=self.memory_limit)))
@@ -346,6 +301,7 @@ class Network:
         Raises NetworkError.
         """
         from ..engine import thread_pool
+        from .input_shapes import declared_specs, random_inputs
         from .reports.profile import profile
 
         given = (
@@ -361,6 +317,7 @@ class Network:
         Raises NetworkError where the peer is not installed or refuses the model.
         """
         from ..engine import thread_pool
+        from .input_shapes import declared_specs, random_inputs
         from .reports.compare import compare
 
         given = (
@@ -383,15 +340,11 @@ class Network:
 
     def _with_outputs(self, outputs: tuple[str, ...]) -> Network:
         """The network with other outputs; the latest few are kept."""
+        from .preparing.programs import PROGRAMS
+
         with self._lock:
             found = self._others.pop(outputs, None) or self._around(replace(self.graph, outputs=outputs))
             self._others[outputs] = found
             while len(self._others) > PROGRAMS:
                 self._others.popitem(last=False)
             return found
-
-    # -- inputs --------------------------------------------------------------------------------------------------------
-
-    def inputs_of(self, x: Any) -> dict[str, Any]:
-        """The inputs by name, as C-contiguous arrays of the declared types, lists of them, or None."""
-        return read_inputs(self.inputs, x)

@@ -16,7 +16,7 @@ import numpy as np
 from ..arguments import entries_of, require_whole
 from ..errors import NetworkError, format_value
 from ..network import Network
-from ..network.graph import Array, Graph, Input, Node, Spec
+from ..network.graph import MEMORY_LIMIT, Array, Graph, Input, Node, Spec
 from ..network.ops import Options, operator_of
 from ..network.preparing import infer
 
@@ -110,7 +110,7 @@ def build(
     y = model(builder, "x")
     entry = Input("x", builder.dtype, ("batch", *shape))
     graph = Graph(tuple(builder.nodes), (entry,), (y,), builder.constants, name)
-    return Network(graph, Options(), infer.MEMORY_LIMIT)
+    return Network(graph, Options(), MEMORY_LIMIT)
 
 
 def require_layer(name: str, given: object) -> None:

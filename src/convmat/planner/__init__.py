@@ -18,7 +18,6 @@ from .options import ActivationLike, ConvKeywords, PlanOptions, TransposeKeyword
 from .pad import padded_source
 from .plan import Plan
 from .prepared import Bound, Prepared, load_plans
-from .presenter import present_with
 from .quickest import keep_kinds
 from .reading import dtype_name, read_tuning, require_limits
 from .record import Choice, Record
@@ -62,7 +61,6 @@ __all__ = [
     "padded_source",
     "plan_block",
     "plan_short_block",
-    "present_with",
     "read_tuning",
     "request",
     "request_block",

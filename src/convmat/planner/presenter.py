@@ -1,7 +1,7 @@
 """What a Plan shows of itself beside its text: pictures, animations, pages.
 
-They are made in a room far above this one. The planner does not know it: whoever puts the package together says with
-`present_with` where a presenter is found, and it is looked for when a plan is first asked to show itself.
+They are made in a room far above this one. The planner does not know it: it is served at a door (`convmat.doors`), and
+looked for when a plan is first asked to show itself.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, overload
 
-_find: list[Callable[[], Any]] = []
+from ..doors import open_room
 
-
-def present_with(find: Callable[[], Any]) -> None:
-    """Say where the presenter of all plans is found: it has `draw`, `picture`, `page` and `notebook`, plan first."""
-    _find[:] = [find]
+DOOR = "plans shown"
+"""Behind it is what has `draw`, `picture`, `page` and `notebook`, plan first."""
 
 
 class Svg(str):
@@ -90,11 +88,11 @@ class Presentable:
         '<svg'
         """
         if path is None:
-            text: str = _find[0]().picture(
+            text: str = open_room(DOOR).picture(
                 self, x=x, w=w, dark=dark, size=size, frames=frames, lowering=lowering
             )
             return Svg(text)
-        made: Path = _find[0]().draw(
+        made: Path = open_room(DOOR).draw(
             self, path, x=x, w=w, dark=dark, size=size, frames=frames, speed=speed, lowering=lowering,
             progress=progress,
         )  # fmt: skip
@@ -122,14 +120,12 @@ class Presentable:
         ...     convmat.plan((1, 3, 5, 5), (4, 3, 3, 3)).page(f"{folder}/layer.html").name
         'layer.html'
         """
-        made: Path = _find[0]().page(
+        made: Path = open_room(DOOR).page(
             self, path, x=x, w=w, title=title, direction=direction, lowering=lowering, theme=theme
         )
         return made
 
     def _repr_html_(self) -> str:
-        """A notebook's cell shows the page in a frame; without a presenter, the text."""
-        from html import escape
-
-        made: str = _find[0]().notebook(self) if _find else f"<pre>{escape(str(self))}</pre>"
+        """A notebook's cell shows the page in a frame."""
+        made: str = open_room(DOOR).notebook(self)
         return made

@@ -37,6 +37,9 @@ LEVEL = 2
 MOST_BYTES = 16 << 20
 """Code that is kept in memory for whoever asks next; beyond it, what was asked for longest ago is left to its users."""
 
+RECORDINGS_BYTES = 512 << 20
+"""What networks record at most, all together: weights as kernels read them are in it."""
+
 AHEAD = 2
 """Compiling processes that are started before it is known how many kernels there will be."""
 
@@ -86,6 +89,11 @@ def disk() -> object_cache.ObjectCache:
     if _disk is None:
         _disk = object_cache.ObjectCache(object_cache.default_path())
     return _disk
+
+
+def recordings() -> object_cache.ObjectCache:
+    """The cache on disk of what networks recorded: a folder in that of kernels, with a limit of its own."""
+    return object_cache.ObjectCache(disk().path / "recordings", RECORDINGS_BYTES)
 
 
 def use_folder(path: Path | None, limit: int = object_cache.LIMIT_BYTES) -> None:
@@ -207,6 +215,24 @@ def _from_disk(key: bytes) -> Loaded | None:
         return None
     counts.disk += 1
     return found
+
+
+def load_objects(files: Sequence[bytes]) -> list[Loaded]:
+    """Machine code of object files that were made here. Raises EngineError where one cannot be loaded."""
+    return [loader.load(each) for each in files]
+
+
+def functions() -> dict[int, tuple[str, str]]:
+    """The functions of kernels in memory by their addresses: of which kernel, and what they are called in it."""
+    with _changed:
+        loaded = list(_loaded.items())
+    return {at: (name, symbol) for name, each in loaded for symbol, at in each.symbols.items()}
+
+
+def object_of(name: str, cpu: Cpu) -> bytes | None:
+    """The object file of a kernel that was made from a recipe of this name, if it is on disk."""
+    linked = disk().get(key_of(name, cpu))
+    return None if linked is None else disk().get(linked)
 
 
 def object_files(irs: Sequence[str], cpu: Cpu) -> list[bytes]:

@@ -76,25 +76,34 @@ def version() -> str:
 
 
 def source_state(*names: str) -> str | None:
-    """What changes when files of source do, or files of these folders, by their sizes and times; nothing is read.
+    """What changes when files of source do, or all those below these folders, by their sizes and times: none is read.
 
     `names` below the package. None where nobody can say what it is that runs: see `version`.
     """
     found: list[tuple[str, int, int]] = []
     try:
         for name in names:
-            if name.endswith(".py"):
-                paths = [os.path.join(_PACKAGE, name)]
-            else:
-                with os.scandir(_PACKAGE / name) as entries:
-                    paths = sorted(each.path for each in entries if each.name.endswith(".py"))
-            facts = map(os.stat, paths)
-            found += [(path, fact.st_size, fact.st_mtime_ns) for path, fact in zip(paths, facts, strict=True)]
+            path = os.path.join(_PACKAGE, name)
+            for each in [path] if name.endswith(".py") else _sources(path):
+                fact = os.stat(each)
+                found.append((each, fact.st_size, fact.st_mtime_ns))
     except OSError:
         return None
     if max((time for *_, time in found), default=0) > _IMPORTED * 1e9:
         return None
-    return hashlib.sha256(repr(found).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
+
+
+def _sources(folder: str) -> list[str]:
+    """The files of source below a folder. Raises OSError."""
+    found = []
+    with os.scandir(folder) as entries:
+        for each in entries:
+            if each.name.endswith(".py"):
+                found.append(each.path)
+            elif "." not in each.name and each.name != "__pycache__" and each.is_dir():
+                found += _sources(each.path)
+    return found
 
 
 def kernel_name(kernel: Kernel, cpu: Cpu) -> str:
@@ -105,8 +114,10 @@ def kernel_name(kernel: Kernel, cpu: Cpu) -> str:
     False
     """
     code = (cpu.triple, cpu.key, cpu.name, cpu.features, str(cpu.vector_bytes), str(cpu.fma))
-    text = kernel if isinstance(kernel, str) else repr(kernel)
-    return hashlib.sha256("\0".join((version(), *code, type(kernel).__module__, text)).encode()).hexdigest()
+    said = (
+        ("", kernel) if isinstance(kernel, str) else (version(), repr(kernel))
+    )  # a text is all of its kernel
+    return hashlib.sha256("\0".join((*said, *code, type(kernel).__module__)).encode()).hexdigest()
 
 
 def add(objects: Mapping[str, bytes]) -> None:

@@ -27,7 +27,8 @@ from ...engine import jit_cache, preloaded
 from ...errors import NetworkError
 from ..graph import Array, Graph
 from ..reading.known import Parted
-from ..reading.read import ModelReader
+from ..reading.read import ModelReader, read_graph
+from ..reading.sources import Source
 from .decode import Decoder
 from .encode import FileWriter
 
@@ -38,6 +39,11 @@ SOURCE = ("network/graph.py", "network/files", "network/ops", "network/reading")
 """What decides what becomes of a model."""
 
 _LENGTH = struct.Struct("<Q")
+
+
+def read_again(source: Source) -> Graph:
+    """The graph of an ONNX file, from what was read of it earlier where that is known. Raises NetworkError."""
+    return read_graph(source, Readings())
 
 
 class Readings:
@@ -147,4 +153,4 @@ def version() -> str | None:
     return preloaded.source_state(*SOURCE)
 
 
-__all__ = ["Readings"]
+__all__ = ["Readings", "read_again"]

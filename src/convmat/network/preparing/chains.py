@@ -41,7 +41,9 @@ class Chain(OfThisProcess):
     """
 
     addresses: Any
-    held: tuple[Any, ...]
+    blocks: Sequence[Any]
+    scratch: Array
+    calls: Sequence[Call]
     aims: tuple[Aim, ...] = ()
     trial: ThreadTrial | None = None
 
@@ -129,7 +131,7 @@ def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator
         trial = ThreadTrial(blocks) if 1 <= gain < IN_DOUBT else None
         aims = tuple(aim for _, some in together if some for aim in some.aims)
         addresses = (ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks))
-        yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims, trial)
+        yield Chain(addresses, blocks, scratch, [call for call, _ in together], aims, trial)
 
 
 IN_DOUBT = 6

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
-from ..graph import Array, Graph, Node, Spec, Value
+from ..graph import MEMORY_LIMIT, Array, Graph, Node, Spec, Value
 from ..ops import Operator, Unknown, operator_of
 from ..ops.bodies import taken_branch
 from ..ops.fallback import REFERENCE, infer_outputs
@@ -24,9 +24,6 @@ RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
 """What is computed anew at each call, whatever it reads."""
-
-MEMORY_LIMIT = 8 * 2**30
-"""Bytes that one value of a network may take, unless it is loaded with another limit."""
 
 Specs = dict[str, Spec]
 Opened = Callable[[Node], Callable[..., tuple[Value, ...]]]

@@ -20,7 +20,7 @@ from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import load_plans
 from ...processes import OfThisProcess
-from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
+from ..graph import Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.convolution import make_room_for_scaled
 from ..ops.depth_first import FusedGroup, find_groups
@@ -35,9 +35,9 @@ from .layouts import ProgramLayout, Turn, stand_in, take_out, take_turn
 from .places import choose_places, find_aliases, is_view, take_in
 from .product_plans import find_plans
 from .results import cast_result, copy_shared, require_results
-from .sharing import Arenas, IdleStates
+from .sharing import Arena, Arenas, IdleStates
 from .sweeps import find_attention, find_layers, find_sweeps, repay_sweeps
-from .tasks import NOTHING, NodeTask, State, Step
+from .tasks import NOTHING, NodeTask, State, Step, copy_first, do_nothing
 
 if TYPE_CHECKING:
     from .programs import Programs, Setting
@@ -183,10 +183,13 @@ class Program(OfThisProcess):
         layout = layout or self.layout
         if layout is self.layout and (left := self.idle.claim()) is not None:
             return left
+        return self.new_state(layout, self.idle.arenas.take(layout.memory.size, self.idle))
+
+    def new_state(self, layout: ProgramLayout, arena: Arena) -> State:
+        """One that no call has worked on, in an arena that is as large as the layout."""
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
-        arena = self.idle.arenas.take(layout.memory.size, self.idle)
         held = self.setting.held
         for name in self.graph.kept:
             values[self._slot[name]] = held[name]
@@ -339,13 +342,13 @@ class Program(OfThisProcess):
         operator = operator_of(node)
         made = [self.specs.get(name) for name in node.outputs if name]
         if is_view(node) and node.outputs[0] in self.graph.outputs and None not in made:
-            return _copy  # what the network gives away does not lie in its arena
+            return copy_first  # what the network gives away does not lie in its arena
         if id(node) in self._sweeps:
             return self._sweeps[id(node)]
         if operator.prepare is None or None in made or any(n and n not in self.specs for n in node.inputs):
             return None
         if not any(spec.size for spec in made if spec):
-            return _nothing
+            return do_nothing
         inputs = [self.specs[name] if name else None for name in node.inputs]
         try:
             return operator.prepare(
@@ -384,12 +387,3 @@ class Program(OfThisProcess):
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)
-
-
-def _nothing(*arrays: Array) -> None:
-    """The step of a node whose outputs have no element."""
-
-
-def _copy(x: Array, *rest: Array) -> None:
-    """The step of a view whose elements must lie elsewhere."""
-    np.copyto(rest[-1], x.reshape(rest[-1].shape))

@@ -15,7 +15,7 @@ from ...errors import ConvmatError, NetworkError
 from ...lazy_dataclass import dataclass
 from ...planner import Record, keep_kinds
 from ...processes import Lock, OfThisProcess
-from ..graph import Array, Graph, Node, Spec, Value, specs_of
+from ..graph import MEMORY_LIMIT, Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..rewriting.rewrite import rewrite, rewrite_before_constants
 from ..rewriting.widening import widen
@@ -50,7 +50,7 @@ class Setting:
     """
 
     options: Options
-    limit: int = infer.MEMORY_LIMIT
+    limit: int = MEMORY_LIMIT
     rules: tuple[str, ...] | None = None
     choices: Mapping[str, Choice] | None = None
     bodies: list[Programs] | None = None

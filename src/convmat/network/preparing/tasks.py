@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...lazy_dataclass import dataclass
-from ..graph import Node, Value
+from ..graph import Array, Node, Value
 
 if TYPE_CHECKING:
     from .chains import Chain
@@ -45,4 +47,13 @@ class State:
     arena: Arena
 
 
-__all__ = ["NOTHING", "NodeTask", "State", "Step"]
+def do_nothing(*arrays: Array) -> None:
+    """The step of a node whose outputs have no element."""
+
+
+def copy_first(x: Array, *rest: Array) -> None:
+    """The step of a view whose elements must lie elsewhere."""
+    np.copyto(rest[-1], x.reshape(rest[-1].shape))
+
+
+__all__ = ["NOTHING", "NodeTask", "State", "Step", "copy_first", "do_nothing"]

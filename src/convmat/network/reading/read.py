@@ -25,7 +25,7 @@ from ..ops.held import list_refused
 from . import foreign, values, wire
 from .ahead import ReadAhead
 from .known import KnownGraphs, Parted
-from .sources import open_source
+from .sources import Source, open_source
 from .values import Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
 from .wire import Place
 
@@ -41,7 +41,7 @@ MOST_DEPTH = 24
 """Bodies within bodies."""
 
 
-def read_graph(source: str | os.PathLike[str] | bytes, readings: KnownGraphs | None = None) -> Graph:
+def read_graph(source: Source, readings: KnownGraphs | None = None) -> Graph:
     """The graph of an ONNX file, or of the bytes of one, perhaps from earlier `readings`. Raises NetworkError."""
     with open_source(source) as (name, folder, stream, size):
         parted = _part(stream, size)

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import NetworkError, format_value
+from .held_file import HeldFile
 from .values import MOST_BYTES
+
+Source = str | os.PathLike[str] | bytes | HeldFile
+"""What a model is read from: its path, its bytes, or both."""
 
 FIX = "give the path of a .onnx file, its bytes, an open file or an onnx.ModelProto"
 
@@ -38,14 +42,16 @@ def locate(source: Any) -> str | os.PathLike[str] | bytes:
 
 @contextmanager
 def open_source(
-    source: str | os.PathLike[str] | bytes,
+    source: Source,
 ) -> Iterator[tuple[str, Path | None, io.BufferedIOBase, int]]:
     """What errors call a model, the folder it is in, its bytes and how many. Raises NetworkError."""
-    name, folder = (
-        ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
+    held = source.content if isinstance(source, HeldFile) else source
+    path = (
+        None if isinstance(source, bytes) else Path(source.path if isinstance(source, HeldFile) else source)
     )
+    name, folder = ("the model", None) if path is None else (path.name, path.parent)
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+        with io.BytesIO(held) if isinstance(held, bytes) else Path(held).open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             if size > MOST_BYTES:
                 raise NetworkError(
