@@ -239,17 +239,15 @@ def test_a_recording_that_answers_otherwise_is_not_kept() -> None:
 def test_addresses_that_nobody_knows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     x = normal(1, 3, 17, 17)
     program, answer = prepared(layers(51), x)
-    for name in ("find", "at"):
+    hiding: list[tuple[Any, str, Any]] = [
+        (record, "held_arrays", lambda roots: iter(())),
+        (jit_cache, "functions", dict),
+        (record, "lowest_memory", lambda: 0x400000),  # of a Python that is linked to a fixed place
+    ]
+    for where, name, instead in hiding:
         with monkeypatch.context() as changed:
-            held = record._HeldArrays
-            if name == "find":
-                changed.setattr(record, "held_arrays", lambda roots: iter(()))
-            else:
-                changed.setattr(held, "at", lambda self, place: None)
+            changed.setattr(where, name, instead)
             assert record.record(program, {"x": x}, answer, 1.0) is None
-    with monkeypatch.context() as changed:
-        changed.setattr(jit_cache, "functions", dict)
-        assert record.record(program, {"x": x}, answer, 1.0) is None
     assert record.record(program, {"x": x}, answer, 1.0) is not None
 
 
@@ -257,12 +255,14 @@ def test_tables_that_hold_addresses_are_seen() -> None:
     x = normal(1, 3, 17, 17)
     program, _ = prepared(layers(52), x)
     recorder = record._Recorder(program, {"x": x})
-    table = np.arange(4)
-    held = record._HeldArrays([table])
-    recorder._require_plain(table, held)
-    table[2] = address(table) + 8
-    with pytest.raises(record.Unrecorded, match=r"^an array holds an address$"):
+    held_by = np.arange(4)
+    held = record._HeldArrays([held_by])
+    for table in (np.arange(4), np.arange(9, dtype=np.int32), np.arange(35, dtype=np.uint8)):
         recorder._require_plain(table, held)
+        table.view(np.uint8)[16:24] = np.array([address(held_by) + 8]).view(np.uint8)
+        with pytest.raises(record.Unrecorded, match=r"^an array holds an address$"):
+            recorder._require_plain(table, held)
+    recorder._require_plain(table.astype(np.float32), held)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ class _Recorder:
         self.passing = passing
         if not all(type(x) is np.ndarray and x.dtype.kind == "f" for x in given.values()):
             raise Unrecorded("an input's values may decide on something")
+        if lowest_memory() < ADDRESSES[0]:
+            raise Unrecorded("addresses may look like numbers")
         self.inputs: dict[str, Array] = {name: x for name, x in given.items() if isinstance(x, np.ndarray)}
         self.arrays = {slot: at for at, slot in enumerate(self.passing.inputs[name] for name in self.inputs)}
         for alias, of in self.passing.aliases.items():  # of an alias, too
@@ -232,12 +234,13 @@ class _Recorder:
 
     def _require_plain(self, array: Array, held: _HeldArrays) -> None:
         """Raise Unrecorded where a table holds what may be an address of ours; weights hold numbers, and old memory."""
-        if array.dtype.kind not in "iu" or array.itemsize < WORD:
+        if array.dtype.kind == "f":
             return
-        words, (low, high) = array.reshape(-1).view(np.int64), ADDRESSES
-        for word in words[(words >= low) & (words < high)].tolist():
-            if held.at(word) is not None or self.arena <= word < self.arena + self.passing.arena:
-                raise Unrecorded("an array holds an address")
+        data = array.reshape(-1).view(np.uint8)
+        words = data[: len(data) // WORD * WORD].view(np.int64)
+        of_arena = (words >= self.arena) & (words < self.arena + self.passing.arena)
+        if (of_arena | held.contain(words)).any():
+            raise Unrecorded("an array holds an address")
 
 
 def _bases(first: State, other: State) -> dict[int, tuple[int, int]]:
@@ -272,21 +275,32 @@ class _HeldArrays:
         found = {(address(x), x.nbytes): x for x in held_arrays(roots) if x.flags.c_contiguous and x.nbytes}
         ordered = sorted(found.items(), key=lambda each: each[0])
         self._starts = [start for (start, _), _ in ordered]
+        self._ends = [start + size for (start, size), _ in ordered]
         self._arrays = [array for _, array in ordered]
 
-    def at(self, place: int) -> Array | None:
-        """The largest array that begins last before a place, and holds it."""
+    def find(self, place: int) -> Array:
+        """The largest array that begins last before a place, and holds it. Raises Unrecorded."""
         at = bisect_right(self._starts, place) - 1
-        if at < 0 or place >= self._starts[at] + self._arrays[at].nbytes:
-            return None
+        if at < 0 or place >= self._ends[at]:
+            raise Unrecorded("an address is of none of its arrays")
         return self._arrays[at]
 
-    def find(self, place: int) -> Array:
-        """The same. Raises Unrecorded."""
-        found = self.at(place)
-        if found is None:
-            raise Unrecorded("an address is of none of its arrays")
-        return found
+    def contain(self, places: Array) -> Array:
+        """Whether each place lies in one of the arrays."""
+        if not self._starts:
+            return np.zeros(places.shape, bool)
+        at = np.searchsorted(self._starts, places, side="right") - 1
+        return np.asarray((at >= 0) & (places < np.array(self._ends)[at]))
+
+
+def lowest_memory() -> int:
+    """Where the first memory of this process lies.
+
+    Programs that are linked to a fixed place, as some builds of Python are, have their heap just behind it, where sizes
+    of arrays could not be told from addresses.
+    """
+    with open("/proc/self/maps") as maps:
+        return int(maps.readline().split("-")[0], 16)
 
 
 def held_arrays(roots: Sequence[Any]) -> Iterator[Array]:

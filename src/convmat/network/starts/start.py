@@ -42,7 +42,6 @@ class Start:
     def __init__(self, file: HeldFile, key: bytes) -> None:
         self.path = file.path
         self._file: HeldFile | None = file
-        self.path = file.path
         self._key = key
         self._cache = jit_cache.recordings()
         self.known = self._cache.path.exists() and self._cache.get(key) is not None
