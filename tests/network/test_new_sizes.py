@@ -268,6 +268,24 @@ def test_shapes_that_are_computed_follow_without_rewriting(monkeypatch: pytest.M
     assert "LayerNormalization" in {node.op for node in prepared(net).graph.nodes}
 
 
+def test_a_size_that_serves_no_other_leaves_what_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 12 pixels are as many as there are channels.
+    net, rewritten = convmat.load(pictured(), exact=True), []
+    sizes = [(16, 22), (6, 2), (16, 26), (4, 3 * 2), (20, 26), (2, 6)]
+    wanted = [convmat.load(pictured(), exact=True)(image(1, 6, h, w)) for h, w in sizes]
+
+    def noted(*given: Any) -> Any:
+        rewritten.append(given)
+        return rewrite(*given)
+
+    monkeypatch.setattr(programs, "rewrite", noted)
+    for (h, w), answers in zip(sizes, wanted, strict=True):
+        found = net(image(1, 6, h, w))
+        for name, answer in answers.items():
+            np.testing.assert_allclose(found[name], answer, rtol=1e-5, atol=1e-5)
+    assert len(rewritten) == 3  # twice for 12 pixels: maps of one row are yet others
+
+
 def same_padded() -> onnx.ModelProto:
     """Padding that follows from the size, and a transposed convolution."""
     made = network()

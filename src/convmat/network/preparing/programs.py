@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...engine import thread_pool
@@ -37,6 +38,9 @@ WEIGHT_BYTES = 2**30
 
 FOLDED_BYTES = 1 << 20
 """Bytes of constants computed of others that are kept for all shapes."""
+
+SETTLED = 3
+"""Rewritten graphs that are kept for other shapes: some sizes have extents alike by chance, and serve no other."""
 
 MOST_CHANGES = 16
 """Sets of shapes that a body, or what waits for a shape, is prepared for before it counts as one that ever changes."""
@@ -101,7 +105,7 @@ class Programs(OfThisProcess):
         self.latest: Program | None = None
         self._any: Program | None = None
         self._source: tuple[Graph, frozenset[str]] | None = None
-        self._settled: Settled | None = None
+        self._settled: list[Settled] = []  # replaced, never changed: several threads may prepare
         self._found = self._made = 0
         self._shared = Shared() if setting.shared is None else setting.shared
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
@@ -208,21 +212,29 @@ class Programs(OfThisProcess):
         """A graph, this one or one that computes the same, prepared for inputs of these shapes."""
         specs = {**specs, **specs_of(setting.held)}
         own = graph is self.graph
+        if own and self._source is None:
+            self._source = self._fold(graph, setting)
+        source, constant = self._source if own and self._source else self._fold(graph, setting)
+
+        @cache
+        def infer_all() -> tuple[Graph, dict[str, Spec]]:
+            """The source with these shapes, what is constant computed, and its Specs."""
+            return infer.infer_specs(source, specs, setting.limit, setting.open_bodies)
+
         if own:
-            settled = self._settled
-            if settled is not None and (found := settled.resize(specs, setting.limit)) is not None:
-                return Program(*found, setting, body=self.body, arenas=self._shared.arenas)
-            if self._source is None:
-                self._source = self._fold(graph, setting)
-            source, constant = self._source
-        else:
-            source, constant = self._fold(graph, setting)
-        graph, known = infer.infer_specs(source, specs, setting.limit, setting.open_bodies)
+            for settled in self._settled:
+                if (found := settled.resize(specs, setting.limit, lambda: infer_all()[0])) is not None:
+                    self._settled = [settled, *(each for each in self._settled if each is not settled)]
+                    return Program(*found, setting, body=self.body, arenas=self._shared.arenas)
+        graph, known = infer_all()
         first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision != "float16":
             first, known = widen(first, known)
         first, known = rewrite(first, known, setting.rules)
         first = order_readers_first(first)
         if own and rest is None:
-            self._settled = Settled.of(source, constant, graph, first, known)
+            made = Settled.of(source, constant, graph, first, known)
+            # Behind the one that served last: it serves this size alone, maybe.
+            added = [] if made is None else [made]
+            self._settled = [*self._settled[:1], *added, *self._settled[1:]][:SETTLED]
         return Program(first, known, setting, graph.outputs, rest, self.body, self._shared.arenas)

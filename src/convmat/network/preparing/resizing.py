@@ -10,7 +10,7 @@ once, of fewer nodes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -39,11 +39,10 @@ SHAPING = frozenset({"Expand", "Reshape", "Resize", "Upsample"})
 class Settled:
     """A rewritten graph, and the Specs that it was rewritten for.
 
-    `source` with shapes became `folded`, and that was rewritten to `graph`; `shaped` are constants of it that follow
-    from the shapes.
+    `folded`, what is constant computed, was rewritten to `graph`; `shaped` are constants of it that follow from the
+    shapes.
     """
 
-    source: Graph
     folded: Graph
     graph: Graph
     specs: Mapping[str, Spec]
@@ -72,19 +71,22 @@ class Settled:
             return None  # which a rule made, perhaps of extents
         constants = {**folded.constants, **made.constants}
         fixed = frozenset(n for name, a in constants.items() if name not in shaped for n in a.shape)
-        return cls(source, folded, made, {name: specs[name] for name in named}, fixed, shaped)
+        return cls(folded, made, {name: specs[name] for name in named}, fixed, shaped)
 
-    def resize(self, inputs: Mapping[str, Spec], limit: int) -> tuple[Graph, dict[str, Spec]] | None:
+    def resize(
+        self, inputs: Mapping[str, Spec], limit: int, fold: Callable[[], Graph]
+    ) -> tuple[Graph, dict[str, Spec]] | None:
         """The graph and the Specs of its values for inputs of other shapes; None where it is to be rewritten for them.
 
-        So it has where they do not fit a node: it is then the file's that says so.
+        So it has where they do not fit a node: it is then the file's that says so. `fold` gives the source with these
+        shapes, what is constant computed.
         """
         changed = _Changed(self.fixed)
         for name, spec in inputs.items():
             if name in self.specs and (spec.value is not None or not changed.take(self.specs[name], spec)):
                 return None
         with suppress(NetworkError):
-            graph = self._reshape(inputs, limit)
+            graph = self._reshape(fold)
             if graph is None:
                 return None
             specs: infer.Specs = {**inputs}
@@ -101,11 +103,11 @@ class Settled:
             return (graph, specs) if self.specs.keys() <= specs.keys() else None
         return None
 
-    def _reshape(self, inputs: Mapping[str, Spec], limit: int) -> Graph | None:
+    def _reshape(self, fold: Callable[[], Graph]) -> Graph | None:
         """The graph with what follows from these shapes; None where more than that follows."""
         if not self.shaped:
             return self.graph
-        folded, _ = infer.infer_specs(self.source, inputs, limit)
+        folded = fold()
         if folded.constants.keys() != self.folded.constants.keys() or not _same(
             folded.nodes, self.folded.nodes
         ):
