@@ -105,14 +105,19 @@ class _Recorder:
 
     def _make_states(self, program: Program) -> tuple[State, State]:
         """Two states, between which arena and scratch have moved by different distances. Raises Unrecorded."""
-        first, *others = (self._make_state(program) for _ in range(TRIES))  # all are there at once
+        first, *others = (
+            self._make_state(program, number << 20) for number in range(TRIES)
+        )  # all are there at once
         for other in others:
             if len({there - here for here, there in _bases(first, other).values()}) == 2:
                 return first, other
         raise Unrecorded("arena and scratch moved by as much")
 
-    def _make_state(self, program: Program) -> State:
-        return program.new_state(program.layout, Arena(self.passing.arena))
+    def _make_state(self, program: Program, scratch: int) -> State:
+        """One with so many bytes of scratch or more: of one size all would lie one after the other, as far apart."""
+        arena = Arena(self.passing.arena)
+        arena.scratch(scratch)
+        return program.new_state(program.layout, arena)
 
     def content(self, seconds: float) -> bytes:
         """All of it. Raises Unrecorded."""
