@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from convmat.network.graph import Node
-from convmat.network.ops import detection
+from convmat.network.ops import detection, sampling
 
 from .cases import Array
 from .made import normal
@@ -181,13 +182,37 @@ def drawn_regions(seed: int, dtype: Any = np.float32) -> tuple[Node, list[Array]
     return node, [x, rois.astype(dtype), draw.integers(0, x.shape[0], 4)]
 
 
-def test_bins_of_regions() -> None:
+@pytest.mark.parametrize("least", [0, sampling.LEAST])
+def test_bins_of_regions(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By kernels, and by NumPy."""
+    monkeypatch.setattr(sampling, "LEAST", least)
+    sampling.find_reader.cache_clear()
     for seed in range(48):
         for dtype, bound in ((np.float64, 1e-12), (np.float32, 1e-4)):
             node, arrays = drawn_regions(seed, dtype)
             y = run(node, *arrays)[0]
             assert y.dtype == dtype
             np.testing.assert_allclose(y, aligned(node, *arrays), rtol=bound, atol=bound, err_msg=str(node))
+    sampling.find_reader.cache_clear()
+
+
+def test_kernels_read_regions_as_numpy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many at a time, with numbers that are none between them and regions outside or inside out; some are too large."""
+    draw, found = np.random.default_rng(5), []
+    for ratio, shift in itertools.product((0, 1, 3), ("half_pixel", "output_half_pixel")):
+        about = {"output_height": 5, "output_width": 7, "sampling_ratio": ratio}
+        node = Node("RoiAlign", (), ("y",), about | {"coordinate_transformation_mode": shift}, "here", 16)
+        x = normal(3, 33, 20, 30)
+        x[draw.random(x.shape) < 0.01] = draw.choice([np.nan, np.inf])
+        rois = draw.uniform(-9, 40, (75, 4)).astype(np.float32)
+        rois[0] = -1e3, -1e3, 1e3, 1e3
+        found.append((node, x, rois, draw.integers(0, 3, 75).astype(draw.choice(["int32", "int64"]))))
+    by_kernels = [run(*each)[0] for each in found]
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(detection, "find_reader", lambda *about: asked.append(about))
+    for each, y in zip(found, by_kernels, strict=True):
+        np.testing.assert_allclose(y, run(*each)[0], rtol=1e-4, atol=1e-5, err_msg=str(each[0]))
+    assert {about[0] for about in asked} >= {1, 64}
 
 
 def test_regions_that_do_not_fit() -> None:

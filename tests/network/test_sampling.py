@@ -34,12 +34,12 @@ def test_kernels_read_what_numpy_does(rank: int, monkeypatch: pytest.MonkeyPatch
         found.append((Node("GridSample", (), ("y",), about, "here", 20), x, grid))
     by_kernels = [run(*each)[0] for each in found]
     monkeypatch.setattr(sampling, "LEAST", 1 << 40)
-    sampling._kernel.cache_clear()
+    sampling.find_reader.cache_clear()
     for (made, x, grid), y in zip(found, by_kernels, strict=True):
         np.testing.assert_allclose(
             y, run(made, x, grid)[0], rtol=1e-5, atol=1e-5, err_msg=str(made.attributes)
         )
-    sampling._kernel.cache_clear()
+    sampling.find_reader.cache_clear()
 
 
 def reflected(x: float, lo: float, hi: float) -> float:

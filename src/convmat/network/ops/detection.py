@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from ...engine import suppress as suppress_boxes
 from ...errors import EngineError
 from ..graph import Array, Node, Spec
 from .base import Specs, Unknown, has_input, input_at, operator
+from .sampling import find_reader
 
 SUPPRESSION = ("boxes", "scores", "max_output_boxes_per_class", "iou_threshold", "score_threshold")
 
@@ -184,32 +184,37 @@ def align(node: Node, x: Array, rois: Array, images: Array) -> Any:
     legacy = node.version < 16 or node.get("coordinate_transformation_mode", "half_pixel") != "half_pixel"
     scale = x.dtype.type(node.get("spatial_scale", 1.0))
     most = str(node.get("mode", "avg")).lower() == "max"
-    for n, roi in enumerate(rois):
-        left, top, right, bottom = roi * scale - x.dtype.type(0 if legacy else 0.5)
-        many = [
-            _count(node, end - start, bins, legacy)
-            for start, end, bins in ((top, bottom, height), (left, right, width))
-        ]
-        if 0 in many:
-            continue  # a region turned inside out has no points
-        rows = _points(top, bottom, height, many[0], x.shape[2], legacy)
-        columns = _points(left, right, width, many[1], x.shape[3], legacy)
-        image = x[images[n]]
-        if most:
-            for i, j in np.ndindex(height, width):
-                out[n, :, i, j] = _largest(image, rows, columns, i, j)
-        else:
-            across = _mean(image, rows)
-            out[n] = _mean(across.swapaxes(1, 2), columns).swapaxes(1, 2)
+    corners = rois * scale - x.dtype.type(0 if legacy else 0.5)
+    many = _count(node, corners[:, 3:1:-1] - corners[:, 1::-1], (height, width), legacy)
+    for rows, columns in {
+        (i, j) for i, j in many.tolist() if i and j
+    }:  # others are turned inside out: no points
+        which = np.flatnonzero((many == (rows, columns)).all(1))
+        if not most:
+            which = _align_by_kernel(x, corners, images, which, out, (rows, columns), legacy)
+        for n in which:
+            left, top, right, bottom = corners[n]
+            down = _points(top, bottom, height, rows, x.shape[2], legacy)
+            along = _points(left, right, width, columns, x.shape[3], legacy)
+            image = x[images[n]]
+            if most:
+                for i, j in np.ndindex(height, width):
+                    out[n, :, i, j] = _largest(image, down, along, i, j)
+            else:
+                across = _mean(image, down)
+                out[n] = _mean(across.swapaxes(1, 2), along).swapaxes(1, 2)
     return out
 
 
 MOST_POINTS = 1 << 16
 """Along an axis of a bin."""
 
+MOST_TERMS = 1 << 18
+"""Pixels with their weights that are written down at a time: they stay in a cache."""
+
 
 class Points(NamedTuple):
-    """Along one axis, (bins, points) each: pixels below and above, the part of the upper one, whether there are any."""
+    """Along one axis, (..., bins, points) each: pixels below and above, the part of the upper one, if there are any."""
 
     low: Array
     high: Array
@@ -217,27 +222,68 @@ class Points(NamedTuple):
     inside: Array
 
 
-def _count(node: Node, size: Any, bins: int, legacy: bool) -> int:
-    """How many points a bin has along an axis."""
+def _count(node: Node, sizes: Array, bins: tuple[int, int], legacy: bool) -> Array:
+    """sizes: (n, 2) -> the same: how many points a bin has along each axis."""
     ratio = int(node.get("sampling_ratio", 0))
-    size = max(size, size.dtype.type(1)) if legacy else size
-    if not np.isfinite(size) or not size / bins <= MOST_POINTS:
+    sizes = np.maximum(sizes, sizes.dtype.type(1)) if legacy else sizes
+    each = sizes / np.array(bins, sizes.dtype)
+    wrong = np.argwhere(~np.isfinite(sizes) | ~(each <= MOST_POINTS))
+    if len(wrong):
+        n, axis = wrong[0]
         raise node.error(
-            f"one of its regions is {size} pixels long\n  at most {MOST_POINTS * bins} in {bins} bins are read"
+            f"one of its regions is {sizes[n, axis]} pixels long\n"
+            f"  at most {MOST_POINTS * bins[axis]} in {bins[axis]} bins are read"
         )
-    return ratio or max(0, math.ceil(size / bins))
+    return np.full(sizes.shape, ratio) if ratio else np.maximum(np.ceil(each), 0).astype(np.int64)
 
 
 def _points(start: Any, end: Any, bins: int, many: int, extent: int, legacy: bool) -> Points:
-    """Where the points lie."""
-    size = max(end - start, start.dtype.type(1)) if legacy else end - start
-    step = size / bins
-    at = start + np.arange(bins, dtype=start.dtype)[:, None] * step
-    at = at + (np.arange(many, dtype=start.dtype) + start.dtype.type(0.5)) * step / many
+    """Where the points of regions lie, or of one."""
+    size = np.maximum(end - start, start.dtype.type(1)) if legacy else end - start
+    step = (size / start.dtype.type(bins))[..., np.newaxis, np.newaxis]
+    at = start[..., np.newaxis, np.newaxis] + np.arange(bins, dtype=start.dtype)[:, None] * step
+    at = at + (np.arange(many, dtype=start.dtype) + start.dtype.type(0.5)) * step / start.dtype.type(many)
     inside = (at >= -1) & (at <= extent)
     at = np.clip(at, 0, extent - 1)
-    low = np.floor(at).astype(np.int64)
-    return Points(low, np.minimum(low + 1, extent - 1), at - low, inside)
+    below = np.floor(at)
+    low = below.astype(np.int64)
+    return Points(low, np.minimum(low + 1, extent - 1), at - below, inside)
+
+
+def _align_by_kernel(
+    x: Array, corners: Array, images: Array, which: Array, out: Array, many: tuple[int, int], legacy: bool
+) -> Array:
+    """Means of the regions `which`, whose bins have as many points; those that are left to NumPy."""
+    (_, C, H, W), (height, width), threads = x.shape, out.shape[2:], thread_pool.count()
+    terms = 4 * many[0] * many[1]
+    most = MOST_TERMS // (terms * height * width)
+    while len(which) and most and x.dtype == np.float32:
+        B = 1 << (min(len(which), most).bit_length() - 1)  # few numbers, for each of which there is a plan
+        reader = find_reader(B, C, H * W, terms, height * width, threads)
+        if reader is None:
+            break
+        some, which = which[:B], which[B:]
+        left, top, right, bottom = corners[some].T
+        rows, by_row = _weigh_pixels(_points(top, bottom, height, many[0], H, legacy), W * x.itemsize)
+        columns, by_column = _weigh_pixels(_points(left, right, width, many[1], W, legacy), x.itemsize)
+        place = rows[:, :, None, :, None] + columns[:, None, :, None, :]
+        weight = by_row[:, :, None, :, None] * by_column[:, None, :, None, :]
+        y = np.empty((B, C, height, width), x.dtype)
+        reader(x, images[some].astype(np.int64), place, weight, y)
+        out[some] = y
+    return which
+
+
+def _weigh_pixels(points: Points, step: int) -> tuple[Array, Array]:
+    """(regions, 2 * points, bins) each: how many bytes from the first each pixel is, and its part of the mean.
+
+    A point outside is nowhere: below 0, and still so with what another axis adds.
+    """
+    many = points.low.shape[-1]
+    place = np.concatenate([points.low, points.high], axis=-1) * step
+    part = np.concatenate([1 - points.part, points.part], axis=-1) / points.part.dtype.type(many)
+    place[~np.concatenate([points.inside, points.inside], axis=-1)] = -(2**30)
+    return place.swapaxes(1, 2).astype(np.int32, order="C"), part.swapaxes(1, 2).astype(np.float32, order="C")
 
 
 def _mean(image: Array, points: Points) -> Array:

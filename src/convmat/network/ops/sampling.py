@@ -39,7 +39,7 @@ def interpolate(x: Array, terms: Sequence[Sequence[Term]]) -> Array:
     sweep = None
     if x.dtype == np.float32 and corners[0][0].weight.dtype == np.float32:
         K = corners[0][0].place.shape[1]
-        sweep = _kernel(B, C, flat.shape[2], len(corners), K, thread_pool.count())
+        sweep = find_reader(B, C, flat.shape[2], len(corners), K, thread_pool.count())
     if sweep is not None:
         return _read_by_kernel(sweep, flat, I, terms)
     y = None
@@ -104,7 +104,7 @@ def _read_by_kernel(
 
 
 @lru_cache(maxsize=64)
-def _kernel(B: int, C: int, plane: int, terms: int, K: int, threads: int) -> Sweep | None:
+def find_reader(B: int, C: int, plane: int, terms: int, K: int, threads: int) -> Sweep | None:
     """What reads places of images, loaded; None where there is no kernel, or nothing is compiled."""
     large = C * K >= LEAST and plane * FEWEST_BYTES < MOST_BYTES
     plan = read_places(B, C, plane, terms, K, threads) if large else ""
