@@ -552,6 +552,26 @@ def test_normalisations_behind_dense_layers_go_into_their_weights(turned: int, r
     np.testing.assert_allclose(value, plain(x), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("factor", [np.inf, np.nan, 0.0, 1e16])
+@pytest.mark.parametrize("product", ["Conv", "MatMul"])
+def test_factors_that_weights_do_not_bear_stay_apart(product: str, factor: float) -> None:
+    """Sums times inf are inf, weights times inf make NaN of them; large weights and factors cancel small numbers."""
+    w, axis = (normal(4, 4, 1, 1), 1) if product == "Conv" else (normal(8, 8), 3)
+    x, shape = normal(2, 4, 8, 8, seed=1), [1, 1, 1, 1]
+    shape[axis] = x.shape[axis]
+    large = np.float32(1e15 if factor == 1e16 else 1)
+    first = node(product, "x w", "a")
+    for nodes in (
+        (first, node("Mul", "a s", "b"), node("Mul", "s b", "y")),
+        (first, node("Div", "a s", "y")),
+        (node("Mul", "x s", "a"), node(product, "a w", "y")),
+        (node("Div", "x s", "a"), node(product, "a w", "y")),
+    ):
+        source = model(nodes, {"x": x.shape}, "y", {"w": w * large, "s": np.full(shape, factor, np.float32)})
+        plain = convmat.load(source, rewrite=False)(x / large)
+        np.testing.assert_allclose(convmat.load(source)(x / large), plain, rtol=1e-4, atol=1e-5)
+
+
 def test_hard_sigmoid_of_doubles_needs_the_digits_of_doubles() -> None:
     """An attribute of 32 bits is no sixth beside numbers of 64, nor are whole numbers the gate of anything."""
     nodes = [node("HardSigmoid", "x", "c", alpha=1 / 6), node("Mul", "c x", "y")]

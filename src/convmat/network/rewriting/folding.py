@@ -11,6 +11,9 @@ from ..ops.convolution import pads_of, scale_weights
 from .draft import Draft
 from .patterns import constant_convolution, constant_dense
 
+LARGEST_FACTOR = {np.dtype(np.float16): 2.0**8}
+"""By type the largest factor by which weights are multiplied: its square is a number of the type; 2^64 for others."""
+
 
 def fold_scale(draft: Draft, node: Node) -> bool:
     """A convolution, then s*y + t with constants for each channel: both into its weights and bias."""
@@ -25,11 +28,11 @@ def fold_scale(draft: Draft, node: Node) -> bool:
     if found is None:
         return False
     scale, shift = found
-    bias = _bias(draft, conv, y)
-    if bias is None:
+    bias, factor = _bias(draft, conv, y), _factor(scale, conv, y)
+    if bias is None or factor is None:
         return False
     added = draft.keep((bias * scale + shift).astype(y.dtype), f"{conv.outputs[0]}.bias")
-    attributes = {**conv.attributes, "scale": scale * conv.get("scale", 1.0)}
+    attributes = {**conv.attributes, "scale": factor}
     folded = replace(conv, inputs=(*conv.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes)
     draft.replace([conv, node], folded)
     return True
@@ -47,6 +50,9 @@ def fold_columns(draft: Draft, node: Node) -> bool:
     if found is None or draft.specs.get(node.outputs[0]) != y:
         return False
     scale, shift = found
+    factor = _factor(scale, dense, y)
+    if factor is None:
+        return False
     if (scale != 1).any() and not draft.has_one_reader(dense.inputs[1]):
         return False  # the weights would be there twice
     bias = np.zeros(1) if len(own) < 3 or own[2] is None else own[2].astype(np.float64).reshape(-1)
@@ -54,7 +60,7 @@ def fold_columns(draft: Draft, node: Node) -> bool:
     added = draft.keep((beta * bias * scale + shift).astype(y.dtype), f"{dense.outputs[0]}.bias")
     attributes = {key: value for key, value in dense.attributes.items() if key != "beta"}
     if (scale != 1).any():
-        attributes["scale"] = scale * dense.get("scale", 1.0)
+        attributes["scale"] = factor
     folded = replace(
         dense, inputs=(*dense.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes
     )
@@ -74,8 +80,9 @@ def _affine(draft: Draft, node: Node, other: int, y: Spec, axis: int = 1) -> tup
         if len(values) < 4 or any(v is None or v.shape != ones.shape for v in values):
             return None
         gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in values)
-        scale = gamma / np.sqrt(variance + node.get("epsilon", 1e-5))
-        return scale, beta - mean * scale
+        with np.errstate(all="ignore"):
+            scale = gamma / np.sqrt(variance + node.get("epsilon", 1e-5))
+            return scale, beta - mean * scale
     if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
         return None
     value = draft.constant(node.inputs[other])
@@ -85,6 +92,17 @@ def _affine(draft: Draft, node: Node, other: int, y: Spec, axis: int = 1) -> tup
         return {"Add": (ones, one), "Sub": (ones, -one), "Mul": (one, zeros), "Div": (1 / one, zeros)}[
             node.op
         ]
+
+
+def _factor(scale: Array, product: Node, y: Spec) -> Array | None:
+    """All that a product's weights are multiplied by then; None where that could take them out of their type.
+
+    An inf among weights makes NaN of a 0 in x, and of sums of both signs; a sum times inf is inf.
+    """
+    with np.errstate(all="ignore"):
+        factor = np.asarray(scale * product.get("scale", 1.0))
+    fits = np.abs(factor) <= LARGEST_FACTOR.get(y.dtype, 2.0**64)  # NaN does not
+    return factor if fits.all() else None
 
 
 def _each_channel(value: Array, y: Spec) -> Array | None:
@@ -115,6 +133,8 @@ def scale_before(draft: Draft, node: Node) -> bool:
     before, x, value = found
     with np.errstate(divide="ignore"):
         scale = 1 / value if before.op == "Div" else value
+    if _factor(scale, before, draft.specs[x]) is None:
+        return False
     w, groups = draft.constants[node.inputs[1]], node.get("group", 1)
     weights = draft.keep((w * _as_filters(scale, w, groups)).astype(w.dtype), node.inputs[1])
     draft.replace([before, node], replace(node, inputs=(x, weights, *node.inputs[2:])))
