@@ -187,6 +187,24 @@ def test_extents_that_were_one_for_one_by_chance_are_rewritten_anew(broadcast: b
         np.testing.assert_allclose(net(x), plain, rtol=1e-5, atol=1e-5)
 
 
+BY_CHANCE = """
+<ir_version: 8, opset_import: ["": 17]>
+g (float[n,4] x) => (float[a,b] y) <int64[3] shape = {1, 4, -1}> {
+  r = Reshape (x, shape)
+  stack = Concat <axis = 0> (r, r)
+  y = ReduceMax <axes = [0], keepdims = 0> (stack)
+}
+"""
+
+
+def test_a_reshape_that_changes_nothing_by_chance_changes_other_sizes() -> None:
+    # 4 rows of 4 have the shape of what is reduced already; 8 rows become 4 of 8.
+    net = convmat.load(onnx.parser.parse_model(BY_CHANCE))
+    for rows in (4, 8, 4, 2):
+        x = np.arange(4.0 * rows, dtype=np.float32).reshape(rows, 4)
+        np.testing.assert_array_equal(net(x), x.reshape(4, rows))
+
+
 TEXT = """
 <ir_version: 8, opset_import: ["": 17]>
 g (float[n,6,h,w] x) => (y, z)

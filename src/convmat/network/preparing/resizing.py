@@ -67,6 +67,9 @@ class Settled:
         shaped = frozenset(folded.constants.keys() - constant)
         if not named <= specs.keys() or not _only_shape(shaped, folded) or not _only_shape(shaped, made):
             return None
+        shapes = {name for node in made.nodes if node.op in SHAPING for name in node.outputs}
+        if any(node.op in SHAPING and node.outputs[0] not in shapes for node in folded.nodes):
+            return None  # a rule went around it: for these shapes it does nothing, or adds axes of 1
         if any(made.constants[name].dtype.kind == "i" for name in made.constants.keys() - folded.constants):
             return None  # which a rule made, perhaps of extents
         constants = {**folded.constants, **made.constants}
