@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -21,7 +22,10 @@ from convmat.engine.kernels.base import DEPTHS
 from convmat.engine.kernels.text import kernel_text
 from convmat.network.ops.planned import Planned
 from convmat.network.preparing import programs
+from convmat.network.preparing.layouts import ProgramLayout
 from convmat.network.preparing.program import Program
+from convmat.network.preparing.sharing import Arena, Arenas, IdleStates
+from convmat.network.preparing.tasks import State
 from convmat.network.rewriting.rewrite import rewrite
 from convmat.problem import Problem
 
@@ -384,6 +388,34 @@ def test_calls_of_other_sizes_at_once_have_arenas_of_their_own() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(call, range(4)))
+
+
+def test_states_in_arenas_that_go_while_they_are_looked_at_are_let_go() -> None:
+    """A call looks whether it may have a state's arena, which another one gives back meanwhile, and a third drops."""
+
+    class Meanwhile(Arenas):
+        taken: Arena | None = None
+
+        def claim(self, arena: Arena) -> bool:
+            had = super().claim(arena)
+            if self.taken is not None:
+                given, self.taken = self.taken, None
+                self.give(given)
+                self.give(self.take(2 * given.values.nbytes))
+            return had
+
+    arenas = Meanwhile()
+    idle, layout = IdleStates(arenas), cast(ProgramLayout, object())
+    first = arenas.take(100, idle)
+    gone = weakref.ref(first)
+    idle.keep(State([], [], layout, first), layout)
+    assert arenas.claim(first)
+    arenas.taken = first
+    del first
+    for _ in range(2):
+        assert idle.claim() is None
+    gc.collect()
+    assert gone() is None
 
 
 def test_an_arena_is_given_back_by_a_call_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:

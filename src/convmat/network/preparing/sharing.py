@@ -30,11 +30,12 @@ LINE = 64
 
 
 class Arena:
-    """Memory of one call at a time: for values, and for what steps need meanwhile."""
+    """Memory of one call at a time: for values, and for what steps need meanwhile; `gone` for good."""
 
     def __init__(self, size: int) -> None:
         self.values = buffers.empty((size,), np.dtype(np.uint8))
         self._scratch: Array = np.empty(0, np.uint8)
+        self.gone = False
 
     def scratch(self, size: int) -> tuple[Array, int]:
         """At least so many bytes, and the address of the first, a line's multiple; valid as long as they are held.
@@ -110,6 +111,8 @@ class Arenas:
         self._let_go(large)
 
     def _let_go(self, arenas: Collection[Arena]) -> None:
+        for arena in arenas:
+            arena.gone = True
         users = [reference() for reference in list(self._users.values())] if arenas else []
         for each in users:
             if each is not None:
@@ -136,7 +139,8 @@ class IdleStates:
                 found = state
             else:
                 busy.append(state)
-        self._states += busy
+        # Those whose arenas were let go while they were not in the list, nobody could let go of.
+        self._states += [each for each in busy if not each.arena.gone]
         return found
 
     def keep(self, state: State, layout: ProgramLayout) -> None:
