@@ -1,6 +1,6 @@
 """Maxima of windows of random geometries, with unreadable pages beside the arrays.
 
-    python -m tests.engine.maxima SEED COUNT SIZES
+    python -m tests.engine.maxima SEED COUNT SIZES TARGET
 
 In a process of its own, which a read outside the arrays ends. Beside the arrays all is NaN, which maxima would show.
 What is constant in a kernel is drawn COUNT times, and SIZES geometries of each.
@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from convmat.engine import jit
+from convmat.engine.cpu import Cpu
 from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.planner.maxima import maxima
-from tests.engine.guarded import Fenced
+from tests.engine.guarded import Fenced, put_into
 from tests.support import Array
 
 
@@ -38,10 +40,11 @@ def by_hand(x: Array, g: Geometry) -> Array:
 def drawn(pick: np.random.Generator, sizes: int) -> Iterator[Geometry]:
     """So many depthwise geometries of one to three axes, which differ in sizes alone."""
     rank, C = int(pick.integers(1, 4)), int(pick.integers(1, 4))
-    F, s, d = ([int(n) for n in pick.integers(1, top, rank)] for top in (5, 4, 3))
+    F, s, d = ([int(n) for n in pick.integers(1, top, rank)] for top in (5, 6, 3))
     lo, count = [int(pick.integers(-1, f)) for f in F], 0
     while count < sizes:
         some = [int(n) for n in pick.integers(1, (40, 18, 9)[rank - 1], rank)]
+        some[-1] *= int(pick.integers(1, 6))
         pads = tuple((a, int(pick.integers(-1, f + 1))) for a, f in zip(lo, F, strict=True))
         try:
             yield Geometry.of((2, C, *some), (C, 1, *F), stride=s, dilation=d, padding=pads, groups=C)
@@ -50,7 +53,9 @@ def drawn(pick: np.random.Generator, sizes: int) -> Iterator[Geometry]:
         count += 1
 
 
-def main(seed: int, count: int, sizes: int) -> None:
+def main(seed: int, count: int, sizes: int, target: str) -> None:
+    if target != "native":
+        put_into(jit, host=lambda: Cpu.named(target))
     pick = np.random.default_rng(seed)
     for kind in range(count):
         dtype = ("float32", "float64")[kind % 2]
@@ -78,4 +83,4 @@ def hold(g: Geometry, dtype: str, threads: int, pick: np.random.Generator) -> No
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

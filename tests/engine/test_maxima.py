@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convmat.engine.cpu import host
+from convmat.engine.cpu import Cpu, host
 from convmat.geometry import Geometry
 from convmat.planner.maxima import maxima
 
@@ -18,9 +18,12 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
 
 
-def test_random_geometries_between_unreadable_pages() -> None:
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+def test_random_geometries_between_unreadable_pages(target: str) -> None:
+    if not Cpu.named(target).runs_here():
+        pytest.skip(f"{target} does not run here")
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.engine.maxima", "0", "10", "8"],
+        [sys.executable, "-m", "tests.engine.maxima", "0", "10", "8", target],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
     )  # fmt: skip
