@@ -47,9 +47,8 @@ class Launcher(OfThisProcess):
         self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
         for step, each, (packed, w), given in zip(steps, code, weights, held, strict=True):
             block = make_block(step, each.symbols["task"], step.tasks, step.threads)
-            a, at_w = (
-                address(each) if each.size else 0 for each in (packed, w)
-            )  # none is read where there is none
+            # An array without elements is not read, and may have no address.
+            a, at_w = (address(array) if array.size else 0 for array in (packed, w))
             fill_weights(step, block, a, at_w, given)
             self._blocks.append((step, type(block), bytes(block)))
 

@@ -114,9 +114,8 @@ def kernel_name(kernel: Kernel, cpu: Cpu) -> str:
     False
     """
     code = (cpu.triple, cpu.key, cpu.name, cpu.features, str(cpu.vector_bytes), str(cpu.fma))
-    said = (
-        ("", kernel) if isinstance(kernel, str) else (version(), repr(kernel))
-    )  # a text is all of its kernel
+    # A text is all of its kernel; a recipe is, together with the source that writes it.
+    said = ("", kernel) if isinstance(kernel, str) else (version(), repr(kernel))
     return hashlib.sha256("\0".join((*said, *code, type(kernel).__module__)).encode()).hexdigest()
 
 

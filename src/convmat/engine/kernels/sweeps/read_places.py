@@ -34,7 +34,6 @@ from .reductions import share_pieces
 MOST_BYTES = 2**31
 """Bytes that a plane has fewer of: places are counted in bytes, in 32 bits."""
 
-
 BLOCK = 512
 """Outputs of a channel before the next one: what they read of a plane stays near, though planes may share sets."""
 
