@@ -28,6 +28,7 @@ from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.read_places import read_places
 from convmat.engine.kernels.sweeps.reductions import reduction
+from convmat.engine.kernels.sweeps.running import running_sums
 from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.suppress import suppress
 from convmat.engine.kernels.sweeps.top import TYPES, Top, above, top
@@ -126,6 +127,22 @@ def reductions(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str]
     x = np.abs(x) if name == "log_sum" else x / 2 if name == "prod" else x
     y = np.asarray(MEANINGS[name](x.astype(np.float64), axes))
     return lambda threads: reduction(name, shape, axes, dtype, threads), [x], y
+
+
+def running(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """Sums of all elements up to each along any axis, from either end, with or without itself."""
+    rank = int(pick.integers(1, 5))
+    shape = tuple(int(n) for n in pick.integers(1, (20_000, 200, 30, 12)[rank - 1], rank))
+    axis, exclusive, reverse = int(pick.integers(rank)), bool(pick.integers(2)), bool(pick.integers(2))
+    x = pick.standard_normal(shape).astype(dtype)
+    along = np.flip(x, axis) if reverse else x
+    y = np.cumsum(along, axis, dtype=np.float64) - (along if exclusive else 0)
+    y = np.flip(y, axis) if reverse else y
+    return (
+        lambda threads: running_sums(shape, axis, dtype, threads, exclusive=exclusive, reverse=reverse),
+        [x],
+        y,
+    )
 
 
 def copies(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
@@ -420,14 +437,16 @@ def places(pick: Pick) -> None:
             np.testing.assert_allclose(given[-1], right.sum(2), rtol=1e-4, atol=1e-4)
 
 
+KINDS = (pointwise, lines, reductions, shares, copies, weighed, running, reductions, means, lookups)
+"""Kinds of sweeps with one result, in the order in which they take turns."""
+
+
 def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
         while done < count:
-            kind = (pointwise, lines, reductions, shares, copies, weighed, reductions, means, lookups)[
-                shown % 9
-            ]
-            dtype = ("float32", "float64")[shown // 9 % 2]
+            kind = KINDS[shown % len(KINDS)]
+            dtype = ("float32", "float64")[shown // len(KINDS) % 2]
             make, inputs, y = kind(pick, dtype)
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)
