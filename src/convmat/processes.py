@@ -140,15 +140,34 @@ def importing(module: str) -> Iterator[None]:
     if module in sys.modules:
         yield
         return
+    with collecting_nothing() as collects:
+        try:
+            yield
+        finally:
+            if collects and not gc.get_freeze_count():  # else somebody keeps objects out of it for good
+                gc.freeze()
+                gc.unfreeze()
+
+
+@contextmanager
+def collecting_nothing() -> Iterator[bool]:
+    """Without garbage collection until the end, where it is on: whether it was.
+
+    What makes many objects that stay would have all of them walked over again and again, and those of other modules.
+
+    >>> import gc
+    >>> with collecting_nothing(), collecting_nothing() as collects:
+    ...     collects, gc.isenabled()
+    (False, False)
+    >>> gc.isenabled()
+    True
+    """
     collects = gc.isenabled()
     gc.disable()
     try:
-        yield
+        yield collects
     finally:
         if collects:
-            if not gc.get_freeze_count():  # else somebody keeps objects out of it for good
-                gc.freeze()
-                gc.unfreeze()
             gc.enable()
 
 
@@ -209,4 +228,13 @@ class OfThisProcess:
         )
 
 
-__all__ = ["Condition", "Lock", "OfThisProcess", "importing", "kept_property", "lock_file", "run_in_child"]
+__all__ = [
+    "Condition",
+    "Lock",
+    "OfThisProcess",
+    "collecting_nothing",
+    "importing",
+    "kept_property",
+    "lock_file",
+    "run_in_child",
+]

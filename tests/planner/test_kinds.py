@@ -120,9 +120,21 @@ def test_another_process_weighs_what_was_the_quickest(
         tiled = quickest.KNOWN.nearest(problem("3x3", 56), None, None)
         assert tiled is not None
         assert tiled.tiled
-        assert quickest.KNOWN.nearest(problem("3x3", 60), None, None) is None
+        assert quickest.KNOWN.nearest(problem("3x3", 60), None, None) is not None
+        # 29 fills tiles worse, 14 has few of them, and Fourier's windows are near a 7x7.
+        for other in (problem("3x3", 29), problem("3x3", 14), problem("7x7", 60)):
+            assert quickest.KNOWN.nearest(other, None, None) is None
     finally:
         jit_cache.use_folder(None)
+
+
+@pytest.mark.parametrize(
+    ("size", "times"), [(28, 1.0), (54, 60**2 / 56**2), (60, 60**2 / 56**2), (17, float("inf"))]
+)
+def test_tiles_that_are_filled_otherwise_are_further_apart(size: int, times: float) -> None:
+    # 54 and 60 are 9 and 10 tiles of 6, and 56 takes 10, too; 17 takes 3.
+    sizes = (problem("3x3", 56).geometry, problem("3x3", size).geometry)
+    assert kinds._compare_filling(*sizes) == pytest.approx(times)
 
 
 def test_those_who_never_write_keep_no_more_than_goes_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

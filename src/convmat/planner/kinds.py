@@ -5,7 +5,8 @@
 
 A network that meets a new image size asks for dozens of plans at once, whose kernels are there already. How its ways
 compare changes slowly with the extents: what is not near the quickest, where no extent is more than SCALE times
-another, is not weighed. Transformed tiles fill small maps up, by jumps: where they are near, all ways are weighed.
+another, is not weighed. Transformed tiles fill maps up, by jumps: where they are near, all ways are weighed, but for
+maps of many tiles that are filled about alike.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..lazy_dataclass import dataclass
+from ..lowering import ALL
 from ..problem import Problem
 from ..processes import Lock
+from ..product import Transform
 from .kept_kinds import ROWS, KeptKinds, Row
 
 if TYPE_CHECKING:
@@ -49,9 +52,19 @@ class Member:
     near: Mapping[str, float]
     tiled: bool = False
 
+    def apart(self, geometry: Geometry) -> float:
+        """How many times an extent of one geometry is that of the other, at most; tiles filled otherwise count as much.
+
+        That is, as an extent so many times larger changes ratios of ways as they do.
+        """
+        apart = _apart(self.geometry, geometry)
+        if not self.tiled or apart == 1.0:
+            return apart
+        return apart * math.pow(_compare_filling(self.geometry, geometry), math.log(SCALE, NEAR))
+
     def near_at(self, geometry: Geometry) -> list[str]:
         """Those that may be the quickest at other extents: ratios change by NEAR within SCALE, by less within less."""
-        apart = math.log(_apart(self.geometry, geometry), SCALE)
+        apart = math.log(self.apart(geometry), SCALE)
         return [name for name, ratio in self.near.items() if ratio <= NEAR**apart]
 
 
@@ -72,8 +85,7 @@ class Kinds:
                 rows = self._kept.find(problem.threads, repr(key))
                 members = self._known[key] = [_member_of(problem, row) for row in rows]
                 self._forget_oldest()
-        apart = [(_apart(each.geometry, problem.geometry), each) for each in members or ()]
-        apart = [found for found in apart if found[0] == 1.0 or not found[1].tiled]
+        apart = [(each.apart(problem.geometry), each) for each in members or ()]
         least = min(apart, key=lambda found: found[0], default=None)
         return least[1] if least is not None and least[0] <= SCALE else None
 
@@ -110,6 +122,31 @@ def _apart(a: Geometry, b: Geometry) -> float:
         if m != n:
             small, large = min(m, n), max(m, n)
             most = max(most, large / small if small > 1 else float("inf"))
+    return most
+
+
+TILES = 16
+"""Tiles of an image from which on a few more or less do not matter to how a product of them is shared out."""
+
+
+def _compare_filling(a: Geometry, b: Geometry) -> float:
+    """How many times as full tiles of a transform are at one geometry as at the other, at most; of few tiles: infinity.
+
+    So it is of long or dilated filters: Fourier's windows are near those.
+    """
+    if max(a.F) > 3 or {*a.d, *a.e} != {1}:
+        return float("inf")
+    most = 1.0
+    for lowering in ALL:
+        if lowering.transform is not Transform:
+            continue
+        tile, filled = lowering.tile(a), []
+        for extents in (a.P, b.P):
+            tiles = [-(-p // t) for p, t in zip(extents, tile, strict=True)]
+            if math.prod(tiles) < TILES:
+                return float("inf")
+            filled.append(math.prod(p / (n * t) for p, n, t in zip(extents, tiles, tile, strict=True)))
+        most = max(most, max(filled) / min(filled))
     return most
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import load_plans
-from ...processes import OfThisProcess
+from ...processes import OfThisProcess, kept_property
 from ..graph import Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.convolution import make_room_for_scaled
@@ -332,10 +332,15 @@ class Program(OfThisProcess):
         waiting = [self]
         while waiting:  # as many stages behind each other as there are shapes to wait for
             program = waiting.pop()
-            sizes |= packed_sizes(task.run for task in program.tasks)
+            sizes |= program._packed_tasks
             sizes |= packed_sizes(run for _, run in program.layout.groups.values())
             waiting += [kept for each in program.bodies for kept in each.kept]
         return sizes
+
+    @kept_property
+    def _packed_tasks(self) -> dict[int, int]:
+        """The same of what runs node by node, which stays as it was prepared."""
+        return packed_sizes(task.run for task in self.tasks)
 
     def _step(self, node: Node, options: Options) -> Step | None:
         """How the node writes into arrays that are there; None where it makes its own."""

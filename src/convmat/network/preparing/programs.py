@@ -15,7 +15,7 @@ from ...engine import thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...lazy_dataclass import dataclass
 from ...planner import Record, keep_kinds
-from ...processes import Lock, OfThisProcess
+from ...processes import Lock, OfThisProcess, collecting_nothing
 from ..graph import MEMORY_LIMIT, Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..rewriting.rewrite import rewrite, rewrite_before_constants
@@ -136,7 +136,8 @@ class Programs(OfThisProcess):
         if changes:
             self._any = self._any or self._prepare_shapeless()
             return self._any
-        made = self.prepare(specs)
+        with collecting_nothing():
+            made = self.prepare(specs)
         keep_kinds()
         with self._lock:
             self._kept[key] = dict(specs), made
