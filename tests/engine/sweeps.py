@@ -23,6 +23,7 @@ from convmat.engine.kernels.sweeps.byte_means import ByteMeans, byte_means, mean
 from convmat.engine.kernels.sweeps.cell_steps import Recurrence
 from convmat.engine.kernels.sweeps.copies import Strides, strided_copy
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
+from convmat.engine.kernels.sweeps.indexed import Indexed, IndexedCopy, indexed_copy
 from convmat.engine.kernels.sweeps.lookup import Lookup, lookup
 from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
@@ -437,6 +438,45 @@ def places(pick: Pick) -> None:
             np.testing.assert_allclose(given[-1], right.sum(2), rtol=1e-4, atol=1e-4)
 
 
+def indexed(pick: Pick) -> None:
+    """Rows and elements of any size by indices of either type between pages, in vectors of either length."""
+    outer, n, m, inner, item = (int(pick.integers(1, most)) for most in (5, 90, 90, 9, 70))
+    item = int(pick.choice([item, 1, 2, 4, 8, 16, 600]))
+    how, integer = str(pick.choice(["rows", "elements", "slices"])), str(pick.choice(["int32", "int64"]))
+    if how == "rows":
+        x = pick.integers(0, 256, (outer, n, item)).astype(np.uint8)
+        where = Indexed(outer, m, item, (n,), n * item, item)
+        index = pick.integers(-n, n, m)
+        right = x[:, index]
+    elif how == "elements":
+        x = pick.integers(0, 256, (outer, n, inner, item)).astype(np.uint8)
+        where = Indexed(outer * m, inner, item, (n,), n * inner * item, inner * item, m, item, inner)
+        index = pick.integers(-n, n, (outer, m, inner))
+        right = np.take_along_axis(x, index[..., None] % n, 1)
+    else:
+        x = pick.integers(0, 256, (outer, n, inner, item)).astype(np.uint8)
+        where = Indexed(outer, m, item, (n, inner), n * inner * item, item, apart=m)
+        index = np.stack([pick.integers(-each, each, (outer, m)) for each in (n, inner)], -1)
+        right = x[np.arange(outer)[:, None], index[..., 0], index[..., 1]]
+    plan = indexed_copy(where, integer, int(pick.integers(1, 4)))
+    assert isinstance(plan, SweepPlan), plan
+    assert isinstance(plan.recipe, IndexedCopy)
+    avx2, recipe = Cpu.named("x86-64-v3"), plan.recipe
+    if avx2.runs_here() and pick.integers(2):
+        plan = replace(plan, cpu=avx2, recipe=replace(recipe, lanes=recipe.lanes and 32 // recipe.type.bytes))
+    sweep = Sweep(plan)
+    sweep.load()
+    arrays: list[Array] = [x, index.astype(integer), np.array(where.extents, np.int64), np.zeros_like(right)]
+    for Fenced.behind in (True, False):
+        fenced = [Fenced.holding(each) for each in arrays]
+        for each in fenced[:-1]:
+            each.freeze()
+        given = [each.array(array) for each, array in zip(fenced, arrays, strict=True)]
+        sweep(*given)
+        assert fenced[-1].untouched()
+        np.testing.assert_array_equal(given[-1], right)
+
+
 KINDS = (pointwise, lines, reductions, shares, copies, weighed, running, reductions, means, lookups)
 """Kinds of sweeps with one result, in the order in which they take turns."""
 
@@ -457,6 +497,7 @@ def main(seed: int, count: int) -> None:
             tops(pick)
             boxes(pick)
             places(pick)
+            indexed(pick)
     print(f"done: {done} sweeps", flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from onnx import TensorProto
 
 import convmat
-from convmat.network.graph import Node
+from convmat.network.graph import Node, Spec
+from convmat.network.ops import OPERATORS
+from convmat.network.ops.options import Options
 
 from .cases import Array
 from .made import model, normal
@@ -102,6 +105,75 @@ def test_every_index_by_itself(op: str) -> None:
         right = definition(made, *arrays)
         assert y.dtype == right.dtype
         np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-5, err_msg=str(made))
+
+
+LARGE: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], int]] = [
+    ("Gather", {"axis": 0}, (90, 770), (3, 40), 90),
+    ("Gather", {"axis": 1}, (7, 60, 130), (90,), 60),
+    ("Gather", {"axis": -1}, (300, 60), (400,), 60),
+    ("GatherElements", {"axis": 0}, (40, 130), (90, 130), 40),
+    ("GatherElements", {"axis": 1}, (9, 40, 13), (9, 55, 13), 40),
+    ("GatherElements", {"axis": -1}, (90, 70), (90, 50), 70),
+    ("GatherElements", {"axis": 1}, (90, 70), (85, 50), 70),
+    ("GatherND", {}, (30, 30, 33), (150, 2), 30),
+    ("GatherND", {"batch_dims": 1}, (12, 30, 33), (12, 20, 1), 30),
+    ("GatherND", {}, (30, 30, 30), (5000, 3), 30),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("seed", range(len(LARGE)))
+def test_kernels_copy_what_indices_name(seed: int, threads: int) -> None:
+    """Elements of every width by indices of both types, some below 0; where one is outside nothing is written."""
+    op, about, shape, places, n = LARGE[seed]
+    made, draw = node(op, 13, **about), np.random.default_rng(seed)
+    with convmat.threads(threads):
+        for dtype in ("bool", "int16", "float32", "float64", "complex128"):
+            for kind in ("int32", "int64"):
+                x, indices = (
+                    draw.standard_normal(shape).astype(dtype),
+                    draw.integers(-n, n, places).astype(kind),
+                )
+                specs = [Spec.of(x), Spec(indices.shape, indices.dtype)]
+                outputs = OPERATORS[op].shape(made, specs)
+                prepare = OPERATORS[op].prepare
+                assert prepare is not None
+                step = prepare(made, specs, outputs, Options())
+                if step is None:  # indices leave elements out: NumPy
+                    assert places[0] == 85
+                    continue
+                right, out = run(made, x, indices)[0], np.zeros(outputs[0].shape, dtype)
+                step(x, indices, out)
+                assert out.tobytes() == right.tobytes()
+                for wrong in (n, -n - 1):
+                    indices.reshape(-1)[-1], out[...] = wrong, 1
+                    with pytest.raises(
+                        convmat.NetworkError, match=f"there are {n} places: -{n} to {n - 1} are needed"
+                    ):
+                        step(x, indices, out)
+                    assert (out == 1).all()
+
+
+def test_sequences_are_turned_by_kernels() -> None:
+    """Long enough ones, either axis first, of lengths from 0 to all."""
+    draw = np.random.default_rng(0)
+    for time, kind in itertools.product((0, 1), ("int32", "int64")):
+        x, lengths = normal(*((50, 9), (9, 50))[time], 33), draw.integers(0, 51, 9).astype(kind)
+        lengths[:2] = 0, 50
+        made = node("ReverseSequence", 10, time_axis=time, batch_axis=1 - time)
+        specs, prepare = (
+            [Spec.of(x), Spec(lengths.shape, lengths.dtype)],
+            OPERATORS["ReverseSequence"].prepare,
+        )
+        assert prepare is not None
+        step, out = prepare(made, specs, (Spec.of(x),), Options()), np.zeros_like(x)
+        assert step is not None
+        step(x, lengths, out)
+        np.testing.assert_array_equal(out, run(made, x, lengths)[0])
+        lengths[3], out[...] = 51, 1
+        with pytest.raises(convmat.NetworkError, match="0 to 50 are needed"):
+            step(x, lengths, out)
+        assert (out == 1).all()
 
 
 @pytest.mark.parametrize("how", [*JOINED])

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.extremes import extreme_places
     from .kernels.sweeps.forest import forest, pack_nodes
+    from .kernels.sweeps.indexed import Indexed, indexed_copy
     from .kernels.sweeps.lookup import lookup
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
@@ -119,6 +120,8 @@ _HOMES = {
     "resample": ".kernels.sweeps.resample:resample",
     "strided_copy": ".kernels.sweeps.copies:strided_copy",
     "forest": ".kernels.sweeps.forest:forest",
+    "Indexed": ".kernels.sweeps.indexed:Indexed",
+    "indexed_copy": ".kernels.sweeps.indexed:indexed_copy",
     "lookup": ".kernels.sweeps.lookup:lookup",
     "pack_nodes": ".kernels.sweeps.forest:pack_nodes",
     "batch_norm": ".kernels.sweeps.batch_norm:batch_norm",
@@ -212,6 +215,7 @@ __all__ = [
     "Dtypes",
     "Expression",
     "ExpressionStep",
+    "Indexed",
     "JitProgram",
     "KernelPlan",
     "Launcher",
@@ -248,6 +252,7 @@ __all__ = [
     "handover_seconds",
     "has_scipy",
     "host",
+    "indexed_copy",
     "jit_cache",
     "join_in_turn",
     "kernel_text",

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Specs, axis_of, has_input, input_at, operator
+from .base import Specs, Step, axis_of, has_input, input_at, operator
+from .indexed import copy_step, rows_along
+from .options import Options
 
 
 def _triangle(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -45,16 +47,38 @@ def _turn_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype),)
 
 
-@operator("ReverseSequence", shape=_turn_shape)
-def turn(node: Node, x: Array, lengths: Array) -> Any:
-    """The first elements of each sequence, so many as it has, backwards; the others stay."""
-    time = axis_of(node, node.get("time_axis", 0), x.ndim)
-    T = x.shape[time]
+def _turned_steps(node: Node, x: Spec, lengths: Array) -> Array:
+    """(T, B): which step of its sequence each is. NetworkError where a sequence has no such length."""
+    T = x.shape[axis_of(node, node.get("time_axis", 0), x.rank)]
     if lengths.size and not 0 <= lengths.min() <= lengths.max() <= T:
         raise node.error(
             f"its sequence_lens are {lengths.min()} to {lengths.max()}\n  its input has {T} steps: 0 to {T} are needed"
         )
     steps, ends = np.arange(T)[:, None], lengths[None, :]
-    source = np.where(steps < ends, ends - 1 - steps, steps)
+    return np.where(steps < ends, ends - 1 - steps, steps)
+
+
+def _turn_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    x, time = input_at(node, specs, 0), node.get("time_axis", 0)
+    rows, sequences = x.shape[0] * x.shape[1], np.arange(x.shape[1 - time])
+    where = rows_along((rows, *x.shape[2:]), 0, (rows,), x.dtype.itemsize)
+    copy = copy_step(where, x, Spec((rows,), np.dtype(np.int64)), made[0])
+    if copy is None:
+        return None
+
+    def step(x: Array, lengths: Array, out: Array) -> None:
+        source = _turned_steps(node, made[0], lengths)
+        flat = (
+            source * len(sequences) + sequences if time == 0 else sequences[:, None] * len(source) + source.T
+        )
+        copy(x, np.ascontiguousarray(flat, np.int64), out)
+
+    return step
+
+
+@operator("ReverseSequence", shape=_turn_shape, prepare=_turn_step)
+def turn(node: Node, x: Array, lengths: Array) -> Any:
+    """The first elements of each sequence, so many as it has, backwards; the others stay."""
+    source, time = _turned_steps(node, Spec.of(x), lengths), axis_of(node, node.get("time_axis", 0), x.ndim)
     sequences = np.arange(x.shape[1 - time])
     return x[source, sequences] if time == 0 else x[sequences[:, None], source.T]
