@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convmat.network.graph import Node
+from convmat.network.graph import Node, Spec
+from convmat.network.ops import OPERATORS
+from convmat.network.ops.options import Options
 
 from .made import normal
 from .runtime import outside, run, said
@@ -25,6 +27,25 @@ def test_triangles(upper: int, dtype: str) -> None:
     assert np.isnan(run(node, wild)[0]).sum() == 3
     assert said(node, wild[0]) == "  its input is float32[2]\n  matrices are needed: two axes at least"
     assert said(node, wild, np.array([1, 2])) == "  its k is int64[2]\n  one whole number is needed"
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", "bool"])
+def test_triangles_by_a_mask(upper: int, dtype: str) -> None:
+    """Into an array that is there, whatever was in it, and with numbers that are none."""
+    node, prepare = Node("Trilu", (), ("y",), {"upper": upper}, "here", 14), OPERATORS["Trilu"].prepare
+    assert prepare is not None
+    for k in (None, -2, 0, 3, 2**62):
+        x = normal(3, 5, 7)
+        if dtype.startswith("float"):
+            x[0, ::2], x[1, 1::2], x[2] = np.nan, -np.inf, -0.0
+        x = x.astype(dtype)
+        given = [x] if k is None else [x, np.array(k, np.int64)]
+        step = prepare(node, [Spec.of(each) for each in given], (Spec.of(x),), Options())
+        assert step is not None
+        y = np.ones_like(x)
+        step(*given, y)
+        assert y.tobytes() == run(node, *given)[0].tobytes()
 
 
 @pytest.mark.parametrize("time", [0, 1])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node, Spec
+from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, axis_of, has_input, input_at, operator
 from .indexed import copy_step, rows_along
 from .options import Options
@@ -23,13 +24,42 @@ def _triangle(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype),)
 
 
-@operator("Trilu", shape=_triangle)
+MOST_MASKED = 1 << 22
+"""Bytes that the mask of a matrix may take, which a prepared network holds."""
+
+
+def _triangle_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    """Elements as bits, and with a mask: one pass, many at a time, which leaves NaN and infinity as they are."""
+    x, k = input_at(node, specs, 0), input_at(node, specs, 1).value if has_input(specs, 1) else np.zeros(1)
+    item = x.dtype.itemsize
+    if (
+        k is None
+        or x.dtype.hasobject
+        or item not in (1, 2, 4, 8)
+        or math.prod(x.shape[-2:]) * item > MOST_MASKED
+    ):
+        return None
+    bits = np.dtype(f"i{item}")
+    mask = np.where(_find_kept(node, x.shape, int(k.reshape(-1)[0])), bits.type(-1), bits.type(0))
+
+    def step(*arrays: Array) -> None:
+        np.bitwise_and(arrays[0].view(bits), mask, out=arrays[-1].view(bits))
+
+    return step
+
+
+def _find_kept(node: Node, shape: Shape, k: int) -> Array:
+    """Whether each element of a matrix lies in the triangle."""
+    rows, columns = shape[-2:]
+    beyond = min(max(k, -rows), columns)
+    place = np.arange(columns) - np.arange(rows)[:, None]
+    return np.asarray(place >= beyond if node.get("upper", 1) else place <= beyond)
+
+
+@operator("Trilu", shape=_triangle, prepare=_triangle_step)
 def constant_triangle(node: Node, x: Array, k: Array | None = None) -> Any:
     """The elements on and above the k-th diagonal of each matrix (or below, `upper` = 0), 0 elsewhere."""
-    rows, columns = x.shape[-2:]
-    beyond = min(max(0 if k is None else int(k.reshape(-1)[0]), -rows), columns)
-    place = np.arange(columns) - np.arange(rows)[:, None]
-    kept = place >= beyond if node.get("upper", 1) else place <= beyond
+    kept = _find_kept(node, x.shape, 0 if k is None else int(k.reshape(-1)[0]))
     return np.where(kept, x, "" if x.dtype.hasobject else x.dtype.type(0))
 
 
