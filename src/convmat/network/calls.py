@@ -44,6 +44,8 @@ class CalledGraph:
         self._others: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         self._lock = Lock()
         self._latest: Latest | None = None
+        if graph is not None:
+            _import_what_prepares()
 
     @classmethod
     def from_start(cls, start: Start) -> Self:
@@ -141,6 +143,16 @@ class CalledGraph:
 
     def _rules(self) -> tuple[str, ...] | None:
         return None if self.rules is None else tuple(self.rules)
+
+
+def _import_what_prepares() -> None:
+    """Import it as a network is made that will be prepared, not amid its first call.
+
+    A signal's handler may call the network that its thread is inside, and would meet half a module.
+    """
+    from . import input_shapes, inputs  # noqa: F401
+    from .preparing import deciding, latest, programs  # noqa: F401
+    from .starts import record  # noqa: F401
 
 
 __all__ = ["CalledGraph"]
