@@ -277,7 +277,7 @@ def test_layers_behind_what_is_made_at_its_turn(monkeypatch: pytest.MonkeyPatch)
     nodes = [
         node("Conv", "x w0", "a"),
         node("Conv", "a w1", "b"),
-        node("Trilu", "b", "c"),
+        node("LpNormalization", "b", "c"),
         node("Conv", "c w2", "d"),
         node("Conv", "d w3", "y"),
     ]

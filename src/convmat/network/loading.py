@@ -44,7 +44,7 @@ def load(
     first. `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for
     keywords that mean nothing.
 
-    >>> import onnx
+    >>> import numpy as np, onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
     >>> net = load(onnx.parser.parse_model(text))
     >>> net(np.array([-1.0, 2.0], np.float32))
@@ -63,7 +63,9 @@ def load(
         "exact": exact, "rtol": rtol, "workspace_limit": workspace_limit, "weight_limit": weight_limit,
         "deterministic": deterministic, "tune": tune, "precision": precision,
     }  # fmt: skip
-    plain = words == PLAIN and memory_limit == MEMORY_LIMIT and rewrite is True and trust is False
+    usual = {**PLAIN, "memory_limit": MEMORY_LIMIT, "rewrite": True, "trust": False}
+    given = {**words, "memory_limit": memory_limit, "rewrite": rewrite, "trust": trust}
+    plain = all(type(given[name]) is type(word) and given[name] == word for name, word in usual.items())
     start = Start.of(source) if plain else None
     if start is not None and start.known:
         return Network.from_start(start)
