@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .doors import BY_DLPACK, serve
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
-from .processes import importing
+from .processes import Lock, importing, keep_forks_waiting
 
 if TYPE_CHECKING:
     from .api import (
@@ -74,6 +74,10 @@ __all__ = [
 ]
 
 
+_importing = Lock()
+"""Held while functions load. A fork waits for it: its child would wait for good for what another thread loads."""
+keep_forks_waiting(_importing)
+
 _FUNCTIONS = {
     "col2im",
     "conv",
@@ -99,7 +103,8 @@ _OF_PLANS = {"Plan", "export_choices", "forget_choices", "import_choices"}
 def __getattr__(name: str) -> Any:
     """Functions, plans, networks and threads load with their rooms when they are first asked for, and stay."""
     if name in _FUNCTIONS or name in _OF_PLANS:
-        from . import api, planner
+        with _importing:
+            from . import api, planner
 
         found = globals()[name] = getattr(planner if name in _OF_PLANS else api, name)
         return found

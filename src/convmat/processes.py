@@ -50,6 +50,17 @@ class Lock:
             self._lock = threading.RLock()
 
 
+def keep_forks_waiting(lock: Lock) -> None:
+    """Have each fork wait until no other thread holds the lock.
+
+    >>> keep_forks_waiting(Lock())
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__
+        )
+
+
 class Condition(Lock):
     """A Lock to wait at for what other threads do; who waited in the parent does not in a child.
 
@@ -234,6 +245,7 @@ __all__ = [
     "OfThisProcess",
     "collecting_nothing",
     "importing",
+    "keep_forks_waiting",
     "kept_property",
     "lock_file",
     "run_in_child",
