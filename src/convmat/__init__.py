@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .doors import BY_DLPACK, serve
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
-from .processes import Lock, importing, keep_forks_waiting
+from .processes import importing
 
 if TYPE_CHECKING:
     from .api import (
@@ -74,40 +74,8 @@ __all__ = [
 ]
 
 
-_importing = Lock()
-"""Held while functions load. A fork waits for it: its child would wait for good for what another thread loads."""
-keep_forks_waiting(_importing)
-
-_FUNCTIONS = {
-    "col2im",
-    "conv",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_grads",
-    "conv_input_grad",
-    "conv_transpose",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    "conv_weight_grad",
-    "im2col",
-    "plan",
-}
-"""What `api` has."""
-
-_OF_PLANS = {"Plan", "export_choices", "forget_choices", "import_choices"}
-"""What `planner` has."""
-
-
 def __getattr__(name: str) -> Any:
     """Functions, plans, networks and threads load with their rooms when they are first asked for, and stay."""
-    if name in _FUNCTIONS or name in _OF_PLANS:
-        with _importing:
-            from . import api, planner
-
-        found = globals()[name] = getattr(planner if name in _OF_PLANS else api, name)
-        return found
     if name == "threads":
         from .engine import threads
 
@@ -125,6 +93,11 @@ def __getattr__(name: str) -> Any:
         return import_module("convmat.nn")
     if name == "train":
         return import_module("convmat.train")
+    if name in __all__:
+        with importing("convmat.api"):
+            from . import api, planner
+        found = globals()[name] = getattr(api if hasattr(api, name) else planner, name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -50,17 +50,6 @@ class Lock:
             self._lock = threading.RLock()
 
 
-def keep_forks_waiting(lock: Lock) -> None:
-    """Have each fork wait until no other thread holds the lock.
-
-    >>> keep_forks_waiting(Lock())
-    """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__
-        )
-
-
 class Condition(Lock):
     """A Lock to wait at for what other threads do; who waited in the parent does not in a child.
 
@@ -133,12 +122,20 @@ def lock_file(descriptor: int) -> bool:
     return True
 
 
+_imports = Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_imports.__enter__, after_in_parent=_imports.__exit__, after_in_child=_imports.__exit__
+    )
+
+
 @contextmanager
 def importing(module: str) -> Iterator[None]:
     """Without garbage collection, where it is on, until `module` is imported; what is there then counts as old.
 
     What modules make stays: to walk over it again and again until a network is loaded takes an eighth of that time.
-    Of a module that is there already, nothing is done.
+    A fork waits until then: its child would wait for good for a module that another thread imports. Of a module that
+    is there already, nothing is done.
 
     >>> import gc
     >>> with importing("not_imported_yet"):
@@ -151,7 +148,7 @@ def importing(module: str) -> Iterator[None]:
     if module in sys.modules:
         yield
         return
-    with collecting_nothing() as collects:
+    with _imports, collecting_nothing() as collects:
         try:
             yield
         finally:
@@ -245,7 +242,6 @@ __all__ = [
     "OfThisProcess",
     "collecting_nothing",
     "importing",
-    "keep_forks_waiting",
     "kept_property",
     "lock_file",
     "run_in_child",

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convmat.engine.cpu import Cpu, host
+from convmat.engine.cpu import host
 from convmat.geometry import Geometry
 from convmat.planner.maxima import maxima
+from tests.engine.test_direct import runs_here
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
@@ -20,8 +21,7 @@ pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="th
 
 @pytest.mark.parametrize("target", ["native", "x86-64-v3"])
 def test_random_geometries_between_unreadable_pages(target: str) -> None:
-    if not Cpu.named(target).runs_here():
-        pytest.skip(f"{target} does not run here")
+    runs_here(target)
     ran = subprocess.run(
         [sys.executable, "-m", "tests.engine.maxima", "0", "10", "8", target],
         cwd=ROOT, capture_output=True, text=True, timeout=600,

@@ -256,6 +256,15 @@ def test_support_vectors_vote_as_onnxruntime_has_it(kernel: str, classes: int, s
         np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_rows_taken_in_pieces_answer_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, x = machine(3, sure=True), normal(20, 3, seed=6)
+    labels, scores = run(asked, x)
+    monkeypatch.setattr("convmat.network.ops.support_vectors.MOST_DIFFERENCES", 40)
+    again, found = run(asked, x)
+    assert labels.tolist() == again.tolist()
+    np.testing.assert_array_equal(scores, found)
+
+
 @pytest.mark.parametrize("way", ["LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("sure", [False, True])

@@ -68,7 +68,7 @@ class CalledGraph:
 
     @property
     def options(self) -> Options:
-        """What it was loaded with."""
+        """Options that the network was loaded with."""
         if self._options is None:
             from .ops import Options
 
@@ -103,6 +103,7 @@ class CalledGraph:
         if again is not None:
             return again
         start, self._start = self._start, None
+        _import_what_prepares()
         begin, given = time.perf_counter(), self.inputs_of(x)
         program = self._prepare(given)
         seconds = time.perf_counter() - begin
@@ -146,13 +147,14 @@ class CalledGraph:
 
 
 def _import_what_prepares() -> None:
-    """Import it as a network is made that will be prepared, not amid its first call.
+    """Import what prepares networks as one is made that will be, not amid its first call.
 
     A signal's handler may call the network that its thread is inside, and would meet half a module.
     """
-    from . import input_shapes, inputs  # noqa: F401
-    from .preparing import deciding, latest, programs  # noqa: F401
-    from .starts import record  # noqa: F401
+    with importing("convmat.network.starts.record"):
+        from . import input_shapes, inputs  # noqa: F401  # what methods above import
+        from .preparing import deciding, latest, programs  # noqa: F401
+        from .starts import record  # noqa: F401
 
 
 __all__ = ["CalledGraph"]

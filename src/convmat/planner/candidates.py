@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -246,16 +246,7 @@ def _weigh_one(
     if isinstance(program, str):
         return replace(candidate, refusal=program), None
     try:
-        if engine == "jit" and peak is not None and not problem.counted:
-            cost = jit_cost(
-                problem,
-                cast("JitProgram", program),
-                padding_bytes(problem),
-                peak,
-                lowering.roundings(problem),
-            )
-        else:
-            cost = _cost(problem, program, machine, peak, lowering.roundings(problem))
+        cost = _cost(problem, program, machine, peak, lowering.roundings(problem))
     except EngineError as error:
         return replace(candidate, refusal=shorten_error(error)), None
     beyond = broken_limits(problem, cost, lowering)

@@ -109,9 +109,7 @@ class ObjectCache:
         if data is None:
             self._delete(path)
             return None
-        if time.time() - facts.st_mtime > _TOUCH_SECONDS:
-            with suppress(OSError):
-                os.utime(path)
+        _renew(path, facts)
         return data
 
     def map(self, key: bytes) -> memoryview | None:
@@ -135,9 +133,7 @@ class ObjectCache:
         if magic != MAPPED or owner != key or length != len(data) or digest(data) != found:
             self._delete(path)
             return None
-        if time.time() - facts.st_mtime > _TOUCH_SECONDS:
-            with suppress(OSError):
-                os.utime(path)
+        _renew(path, facts)
         return data
 
     def put_mapped(self, key: bytes, data: bytes) -> None:
@@ -247,6 +243,13 @@ class ObjectCache:
     def _delete(path: Path) -> None:
         with suppress(OSError):
             path.unlink()
+
+
+def _renew(path: Path, facts: os.stat_result) -> None:
+    """Have a file that was used count as new."""
+    if time.time() - facts.st_mtime > _TOUCH_SECONDS:
+        with suppress(OSError):
+            os.utime(path)
 
 
 def _unwrap(key: bytes, content: bytes) -> bytes | None:

@@ -65,7 +65,7 @@ def suppress(
 def _choose_by_kernel(
     boxes: Array, scores: Array, centred: bool, limits: tuple[int, float, Array | None]
 ) -> Array | None:
-    """The same where there are kernels."""
+    """`suppress` by kernels: image, class and box of those chosen, (n, 3); None where there are none."""
     (count, bound, least), (B, C, n) = limits, scores.shape
     made = _kernels(B, C, n, min(count, n), centred, thread_pool.count()) if scores.size else None
     if made is None or boxes.dtype != np.float32 or scores.dtype != np.float32:

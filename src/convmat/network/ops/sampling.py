@@ -70,7 +70,7 @@ def _weight(corner: Corner) -> Array:
 
 
 def _inside_of(corner: Corner) -> Array | None:
-    """Whether it is there, unless it always is."""
+    """Whether each place of a corner lies in the image: (B, K); None where all do."""
     inside = [term.inside for term in corner if term.inside is not None]
     return np.asarray(np.logical_and.reduce(inside)) if inside else None
 
@@ -78,7 +78,7 @@ def _inside_of(corner: Corner) -> Array | None:
 def _read_by_kernel(
     sweep: Sweep, flat: Array, extents: Sequence[int], terms: Sequence[Sequence[Term]]
 ) -> Array:
-    """The same where there are kernels."""
+    """`interpolate` of images read flat, (B, C, pixels) -> (B, C, K), by the kernel of `find_reader`."""
     (B, C, _), (_, K), step = flat.shape, terms[0][0].place.shape, flat.itemsize
     nowhere = -(
         MOST_BYTES // len(extents)

@@ -22,6 +22,9 @@ from ..graph import Array, Node, Spec
 from .base import Specs, input_at
 from .classical import FLOAT, labels_of, ml_operator, numbers_of, rows_of, transform_scores
 
+MOST_DIFFERENCES = 1 << 20
+"""Differences between rows and support vectors that are written down at a time."""
+
 NEAR_CERTAIN = 1e-7
 """How near 0 and 1 the probability of a pair comes."""
 
@@ -38,7 +41,9 @@ def _kernel(node: Node, x: Array, vectors: Array) -> Array:
     if kind == "SIGMOID":
         return np.asarray(np.tanh(gamma * dots + c))
     if kind == "RBF":
-        return np.asarray(np.exp(-gamma * np.square(x[:, None] - vectors).sum(axis=-1)))
+        rows = max(1, MOST_DIFFERENCES // max(1, vectors.size))
+        apart = [np.square(x[i : i + rows, None] - vectors).sum(axis=-1) for i in range(0, len(x), rows)]
+        return np.asarray(np.exp(-gamma * np.concatenate(apart))) if apart else dots
     raise node.error(f"its kernel_type is {kind!r}\n  one of LINEAR, POLY, RBF, SIGMOID is needed")
 
 
