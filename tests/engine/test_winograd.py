@@ -15,7 +15,7 @@ from convmat import PlanError
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.winograd import plan as winograd_plan
-from convmat.engine.kernels.winograd.blocks import Slices
+from convmat.engine.kernels.winograd.blocks import Slices, TileBlock
 from convmat.engine.kernels.winograd.plan import WinogradPlan
 from convmat.geometry import Geometry
 from convmat.lowering import ALL, find_lowering
@@ -423,3 +423,37 @@ def test_several_blocks_of_filters_together_change_no_bit(
         found.append(y)
     assert np.isfinite(found[0]).all()
     np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_any_number_of_tiles_gives_the_same_bits() -> None:
+    """A last register tile may be smaller than the others: of 49 tiles there are three of 14, and one of 8."""
+    x, w = _normal(3, "float32", (1, 40, 4, 4 * 33), (50, 40, 3, 3))
+    found: list[tuple[TileBlock, Array]] = []
+    for tiles in range(1, 34):
+        g = Geometry.of((1, 40, 4, 4 * tiles), w.shape, padding=1)
+        program = make_program(Problem.of(g), find_lowering("winograd 4"), Packing.PANEL, "jit")
+        assert isinstance(program, jit.JitProgram)
+        (step,) = program.steps
+        assert isinstance(step, WinogradPlan)
+        y = np.full(g.y_shape, np.nan, np.float32)
+        operands = views(Problem.of(g), {"x": np.ascontiguousarray(x[..., : 4 * tiles]), "w": w, "y": y})
+        program.run(operands, program.bind(operands["w"]), 1)
+        found.append((step.block, y))
+    widest = found[-1][1]
+    assert np.isfinite(widest).all()
+    for number, (block, y) in enumerate(found, 1):
+        inside = 4 * number - 4  # the last tile reads what is beside the image
+        np.testing.assert_array_equal(y[..., :inside], widest[..., :inside])
+        assert block.tiles <= block.summed < block.tiles + 2
+
+
+def test_many_filters_are_read_once() -> None:
+    """Where they are more than a third-level cache holds, a block has more tiles than a second-level one."""
+    cpu = replace(host(), vector_bytes=64, vector_registers=32, l2=1 << 20, l3=32 << 20)
+    for channels, size, rows in ((512, 28, 7), (64, 224, 2)):
+        g = Geometry.of((1, channels, size, size), (channels, channels, 3, 3), padding=1)
+        problem = Problem.of(g, threads=1)
+        (product,) = find_lowering("winograd 4").products(problem)
+        step = winograd_plan.plan_transformed(product, dtypes_of(problem), operand_extents(problem), 1, cpu)
+        assert isinstance(step, WinogradPlan)
+        assert step.block.rows == rows

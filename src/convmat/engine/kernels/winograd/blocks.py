@@ -19,6 +19,9 @@ SCRATCH = 1 << 20
 """Bytes of transformed inputs, and of the products of a block of A's rows, that a block should keep to: most of a
 second-level cache."""
 
+LARGEST_SCRATCH = 4 << 20
+"""The most of the same: reading V from a third-level cache may take less than reading A once more."""
+
 LEAST_TILES = 28
 """Tiles of a block where there are as many: every block reads all of A."""
 
@@ -92,7 +95,8 @@ def find_axis(view: View, index: str) -> Coordinate:
 class TileBlock:
     """`rows` x `columns` tiles of `slices`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task.
 
-    `together`: of these blocks, how many are multiplied point by point.
+    `summed`: tiles that register tiles take for these, the last one being the least that holds the rest. `together`:
+    of the blocks, how many are multiplied point by point.
     """
 
     def __init__(
@@ -105,6 +109,8 @@ class TileBlock:
         even = -(-self.tiles // self.panels)
         self.panel = even + even % 2
         self.panels = -(-self.tiles // self.panel)
+        last = self.tiles - (self.panels - 1) * self.panel
+        self.summed = (self.panels - 1) * self.panel + last + last % 2
         self.row_blocks, self.column_blocks = -(-down // rows), -(-across // columns)
         blocks = _row_blocks(product, r)
         self.chunk = -(-blocks // chunks)
@@ -119,24 +125,34 @@ class TileBlock:
         for slices, rows in shapes:
             for chunks in range(1, min(_row_blocks(product, r), threads) + 1):
                 block = cls(product, r, slices, rows, columns, chunks)
+                block.together = block._count_together(product, r, threads, cpu)
                 block.turns = block._turns(product, r, threads, cpu)
                 found.append((block.turns, -slices, -rows, block))
-        chosen = min(found, key=lambda each: each[:3])[3]
-        chosen.together = chosen._count_together(product, r, threads, cpu)
-        return chosen
+        return min(found, key=lambda each: each[:3])[3]
 
     def _count_together(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> int:
         """Blocks of A's rows that are multiplied point by point, for as long as half a second cache holds their sums.
 
         Where that cache does not hold all of V beside them, V comes from beyond it once for so many.
         """
-        width = r.stored_elements(r.width)
-        v = r.points * channels_of(product) * self.tiles * r.work.bytes
-        m = r.points * self.panels * self.panel * width * r.work.bytes
+        v, m = self._sizes(product, r)
         most = 1 if v <= cpu.l2 // 2 else cpu.l2 // 2 // m
         if r.packs:
-            most = min(most, (SEVERAL // threads - v) // (m + r.points * product.k * width * r.work.bytes))
+            a = r.points * product.k * r.stored_elements(r.width) * r.work.bytes
+            most = min(most, (SEVERAL // threads - v) // (m + a))
         return -(-self.chunk // -(-self.chunk // max(most, 1)))
+
+    def _sizes(self, product: Product, r: WinogradRecipe) -> tuple[int, int]:
+        """Bytes of V, and of the sums of one block of A's rows."""
+        m = r.points * self.panels * self.panel * r.stored_elements(r.width) * r.work.bytes
+        return r.points * channels_of(product) * self.tiles * r.work.bytes, m
+
+    def _turns_to_read_v(self, product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
+        """Turns of the FMA unit that writing and reading V takes, where a second-level cache does not hold it."""
+        v, _ = self._sizes(product, r)
+        if v <= cpu.l2:
+            return 0.0
+        return v / (r.lanes * r.work.bytes) * FROM_L3 * (1 + -(-self.chunk // self.together))
 
     def _turns(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
         """What the slowest thread takes, in turns of its FMA unit."""
@@ -145,12 +161,13 @@ class TileBlock:
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
         width = r.stored_elements(r.width) // r.lanes
         fetched = 0.0 if r.packs else _turns_to_read_a(product, r, cpu)
-        point = self.panels * (self.panel * width * product.k + BEGUN) + product.k * width * fetched
+        point = self.summed * width * product.k + self.panels * BEGUN + product.k * width * fetched
         pre = channels_of(product) * slices.count_sources(self.slices) * self.rows * _pre_row(r, self.columns)
         block = r.points * point + width * self.tiles * _post_tile(r)
         if r.packs:
             block += width * product.k * filter_operations(r)
-        return -(-tasks // threads) * (pre + self.chunk * block)
+        read = self._turns_to_read_v(product, r, cpu)
+        return -(-tasks // threads) * (pre + self.chunk * block + read)
 
 
 def images_of(product: Product) -> int:
@@ -169,10 +186,12 @@ def _shapes(product: Product, r: WinogradRecipe, threads: int) -> tuple[int, lis
     down, across = tiles_of(product)
     slices, channels, stored = Slices.of(product), channels_of(product), r.stored_elements(r.width)
     point, most = r.points * r.work.bytes, -(-slices.count // slices.rests)
-    room_for = max(SCRATCH // (point * max(channels * slices.count_sources(1), stored)), LEAST_TILES)
+    tile = point * max(channels * slices.count_sources(1), stored)
+    room_for = max(SCRATCH // tile, LEAST_TILES)
     pieces = max(-(-across // room_for), 1)
     columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
-    shapes = [(1, rows) for rows in range(1, max(room_for // columns, 1) + 1) if _even(down, rows)]
+    most_rows = min(max(max(room_for, LARGEST_SCRATCH // tile) // columns, 1), down)
+    shapes = [(1, rows) for rows in range(1, most_rows + 1) if _even(down, rows)]
     if slices.taps > 1:
         room_for = SCRATCH // (point * columns)
         for count, rows in itertools.product(range(2, most + 1), range(1, down + 1)):
@@ -200,7 +219,7 @@ def _row_blocks(product: Product, r: WinogradRecipe) -> int:
 def _turns_to_read_a(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
     """Turns of the FMA unit that reading a vector of A anew takes."""
     size = r.points * product.k * _row_blocks(product, r) * r.stored_elements(r.width) * r.work.bytes
-    return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
+    return FROM_MEMORY if size > cpu.l3 / 2 else FROM_L3
 
 
 def packing_turns(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
@@ -218,8 +237,8 @@ BEGUN = 40
 MANY_LINES = 1.1
 """How much longer a register tile takes that reads each of its tiles from a line of its own."""
 
-A_FROM_L3, A_FROM_MEMORY = 3.0, 12.0
-"""Turns of the FMA unit that reading a vector of A anew takes, at most: some of it is hidden."""
+FROM_L3, FROM_MEMORY = 3.0, 12.0
+"""Turns of the FMA unit that reading a vector anew takes, at most: some of it is hidden."""
 
 
 def _pre_row(r: WinogradRecipe, count: int) -> float:

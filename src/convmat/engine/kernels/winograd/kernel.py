@@ -28,6 +28,7 @@ single ones, and whole lines of y are written.
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 from ...ir.constant_matmul import combine
@@ -49,7 +50,7 @@ from ...ir.instructions import (
 )
 from ...ir.shuffles import deinterleave, transpose
 from ..epilogue import Store, Target, TileEpilogue, gather_at
-from ..tile import Tile
+from ..tile import SECOND_LEVEL, Tile
 from . import channels_last
 from .definition import definition
 from .task import RowBlock, TaskWriter
@@ -95,9 +96,10 @@ class ModuleWriter(WinogradWriter):
                 )
                 for u in range(t0)
             ]
-            # Hardware follows no rows this short, and loads that miss hold up all that comes after them.
+            # Hardware follows no rows this short, and loads that miss hold up all that comes after them. The first
+            # cache has no room left for them beside what is written.
             for u in range(t0):
-                fn.prefetch(x + x_channel * AHEAD + x_row * (u * d0) + moved)
+                fn.prefetch(x + x_channel * AHEAD + x_row * (u * d0) + moved, locality=SECOND_LEVEL)
             for s, each in enumerate(combine(r.rows.pre_b, read)):
                 fn.store(each, lines + pitch * s + moved)
         with fn.loop(0, udiv(count + (n - 1), n)) as tiles:
@@ -248,6 +250,7 @@ class ModuleWriter(WinogradWriter):
         plane, y_row, y_o, x_column, w_o = (self.word(fn, args, name) for name in names)
         m0, m1 = len(r.rows.post), len(r.columns.post)
         (d0, d1), group = r.apart, r.line
+        few = -(-n // group)
         squares = turned + m0 * r.turned * n * n * item
         finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
@@ -258,6 +261,10 @@ class ModuleWriter(WinogradWriter):
                 here = minimum(count - first, group)
                 with fn.loop(0, here, carried=[const(self.vector, 0.0)]) as each:
                     at = m + (first + each.index) * width + vector * n * item
+                    # Each tile of a group asks for the lines of y in which some rows of A end.
+                    end = y + below_ + (first * m1 + n - 1) * item + each.index * few * y_o
+                    for line, v0 in itertools.product(range(few), range(m0)):
+                        fn.prefetch(end + y_o * line + y_row * (v0 * d0), write=True)
                     half, square = self.outputs_down(fn, at, plane)
                     fn.store(square, squares + each.index * (n * item))
                     each.carry(each.carried[0] + square)

@@ -252,7 +252,7 @@ class WinogradPlan(KernelPlan):
         terms = p.k * (MANY_LINES if r.k else 1.0) + KEPT * parts
         begun = blocks * k.panels * -(-p.m // r.width) * parts * r.points * BEGUN
         return Effort(
-            fma=round(2 * (blocks * k.panels * k.panel * rows * terms * r.points + begun * r.lanes)),
+            fma=round(2 * (blocks * k.summed * rows * terms * r.points + begun * r.lanes)),
             packed=round((read * k.chunks * channels * pre_operations(p, r, k) + own) / 4),
             stored=round(slices * (rows // r.lanes) * post_operations(p, r) / 5),
             touched=arrays,

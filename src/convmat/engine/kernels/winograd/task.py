@@ -197,7 +197,7 @@ class TaskWriter(WinogradWriter):
         ):
             first, number = each.index * panel, udiv(tap.index, turns)
             place = self._place(work, tap.index - number * turns, number) * slice_
-            dispatch(fn, block.sums, panel, (
+            dispatch(fn, block.sums, minimum(tiles - first, panel), (
                 a + point * arg(r.plane(rows)) + (tap.index * depth + part.index) * width,
                 work.scratch + point * arg("v plane") + (place + first) * self._step() + part.index * v_line,
                 minimum(depth - part.index, longest),
