@@ -49,7 +49,7 @@ SMALL_WINDOW = 128
 """Taps of a window that may exceed its outputs. A larger one is an image, summed over for a weight gradient: its
 extents would be constants of the kernel."""
 
-CACHED = 256 << 10
+CACHED = 384 << 10
 """Bytes of x that a task reads for one block of A's rows and finds again for the next."""
 
 LEAST_ROWS = 1.2

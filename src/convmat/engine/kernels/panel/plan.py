@@ -45,8 +45,11 @@ TASKS = 4
 GROUPS = 2
 """Groups of panels that a second-level cache holds: while one is multiplied, x is asked for of the next."""
 
-FETCHED = 1 / 64
-"""FMAs that wait for a byte of A: it comes from beyond the second-level cache, mostly behind other FMAs."""
+FETCHED, FETCHED_FAR = 1 / 64, 1 / 16
+"""FMAs that wait for a byte of A, mostly behind other FMAs; and where A is more than a second-level cache holds.
+
+It comes from a cache or memory then that all threads share: what they read together takes as long as all of it.
+"""
 
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> PanelPlan | str:
@@ -362,9 +365,10 @@ class PanelPlan(KernelPlan):
             packed /= r.rows.taps
             width = next(i.extent for i in self.product.c.cols if i.name == r.walk.lane)
             start += r.rows.halo(width) / r.lanes * PACK / r.rows.taps / vectors
+        far = r.packed_bytes(self.blocks, self.product.k) > 2 * PANEL_BYTES
         overheads = Overheads(
             pack=0.0 if r.in_place else packed * (FUSED_PACK if r.fuses_packing else PACK) / vectors,
-            fetch=FETCHED * rows * r.work.bytes / vectors,
+            fetch=(FETCHED_FAR if far else FETCHED) * rows * r.work.bytes / vectors,
             start=start,
         )
         blocks = Portions(self.blocks, r.tail / r.mr)

@@ -250,7 +250,6 @@ class ModuleWriter(WinogradWriter):
         plane, y_row, y_o, x_column, w_o = (self.word(fn, args, name) for name in names)
         m0, m1 = len(r.rows.post), len(r.columns.post)
         (d0, d1), group = r.apart, r.line
-        few = -(-n // group)
         squares = turned + m0 * r.turned * n * n * item
         finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
@@ -261,10 +260,7 @@ class ModuleWriter(WinogradWriter):
                 here = minimum(count - first, group)
                 with fn.loop(0, here, carried=[const(self.vector, 0.0)]) as each:
                     at = m + (first + each.index) * width + vector * n * item
-                    # Each tile of a group asks for the lines of y in which some rows of A end.
-                    end = y + below_ + (first * m1 + n - 1) * item + each.index * few * y_o
-                    for line, v0 in itertools.product(range(few), range(m0)):
-                        fn.prefetch(end + y_o * line + y_row * (v0 * d0), write=True)
+                    self._ask_for_lines(fn, y + below_ + first * (m1 * item), each.index, (y_o, y_row * d0))
                     half, square = self.outputs_down(fn, at, plane)
                     fn.store(square, squares + each.index * (n * item))
                     each.carry(each.carried[0] + square)
@@ -297,6 +293,17 @@ class ModuleWriter(WinogradWriter):
                             )  # fmt: skip
                             finish.emit(fn, tile, lines, target, min(n, rows - vector * n))
         return fn
+
+    def _ask_for_lines(self, fn: Function, y: Value, tile: Value, steps: tuple[Value, Value]) -> None:
+        """Emits requests for the lines of y that a group of tiles will end in: a tile asks for its share of them.
+
+        steps: bytes from one row of A to the next, and from one row of outputs.
+        """
+        r, (down, across) = self.r, steps
+        few = -(-r.lanes // r.line)
+        end = y + tile * few * down + (r.lanes - 1) * self.item
+        for line, v0 in itertools.product(range(few), range(len(r.rows.post))):
+            fn.prefetch(end + down * line + across * v0, write=True)
 
     # -- the task -----------------------------------------------------------------------------------------------------
 
