@@ -110,7 +110,7 @@ class CalledGraph:
         found = program(given)
         from .preparing.latest import Latest
 
-        self._latest = Latest.of(given, program)
+        self._latest = Latest.of(given, program, self._values_met.names)
         if start is not None:
             from .starts.record import record
 

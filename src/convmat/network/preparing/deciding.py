@@ -42,7 +42,8 @@ class DecidingValues:
     """Which values of the deciding inputs a network has met."""
 
     def __init__(self, graph: Graph) -> None:
-        self._met: dict[str, set[bytes]] = {name: set() for name in find_deciding(graph)}
+        self.names = find_deciding(graph)
+        self._met: dict[str, set[bytes]] = {name: set() for name in self.names}
 
     def know_values(self, given: Mapping[str, Value], specs: dict[str, Spec]) -> dict[str, Spec]:
         """The Specs with the values of those inputs that have few."""
