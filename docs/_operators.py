@@ -10,6 +10,7 @@ import onnx
 
 from convmat.network.ops import OPERATORS
 from convmat.network.ops.held import HELD
+from convmat.network.ops.indexed import FOUND
 from convmat.network.ops.kernels import KINDS
 from convmat.network.ops.moving import COPIES
 from convmat.network.ops.pointwise import EXPRESSIONS
@@ -17,6 +18,13 @@ from convmat.network.reading.read import OLDEST
 
 PRODUCTS = ("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "QLinearConv")
 """Operators that the engine computes by plans, or as maxima of windows."""
+
+STEPS = (
+    "DeformConv", "DynamicQuantizeLinear", "GRU", "GridSample", "LSTM", "NonMaxSuppression", "RNN", "ReverseSequence",
+    "RoiAlign", "TopK", "ai.onnx.ml.TreeEnsemble", "ai.onnx.ml.TreeEnsembleClassifier",
+    "ai.onnx.ml.TreeEnsembleRegressor",
+)  # fmt: skip
+"""Operators most of whose step are kernels of the engine's."""
 
 OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
@@ -40,7 +48,7 @@ def standard() -> dict[str, list[Any]]:
 
 def where(name: str) -> str:
     """The engine, NumPy or the reference: whichever computes an operator."""
-    if name in (*PRODUCTS, *KINDS, *COPIES, *EXPRESSIONS):
+    if name in (*PRODUCTS, *STEPS, *KINDS, *COPIES, *EXPRESSIONS, *FOUND):
         return "engine, NumPy"
     if name in OPERATORS or name == "Constant":
         return "NumPy"

@@ -30,6 +30,8 @@ from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.read_places import read_places
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.running import running_sums
+from convmat.engine.kernels.sweeps.scatter import REDUCTIONS as SCATTERS
+from convmat.engine.kernels.sweeps.scatter import Scatter, Updates, scatter
 from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.suppress import suppress
 from convmat.engine.kernels.sweeps.top import TYPES, Top, above, top
@@ -477,6 +479,52 @@ def indexed(pick: Pick) -> None:
         np.testing.assert_array_equal(given[-1], right)
 
 
+def scattered(pick: Pick) -> None:
+    """Updates of rows, slices and elements in their order, every array between pages, in vectors of either length."""
+    groups, n, m, columns = (int(pick.integers(1, most)) for most in (5, 40, 90, 150))
+    dtype, integer = str(pick.choice(["float32", "int64", "uint8"])), str(pick.choice(["int32", "int64"]))
+    how, form = str(pick.choice([*SCATTERS])), str(pick.choice(["rows", "singles", "elements", "slices"]))
+    columns, groups = 1 if form == "singles" else columns, 1 if form == "slices" else groups
+    extents = (n, int(pick.integers(1, 9))) if form == "slices" else (n,)
+    places, item = int(np.prod(extents)), np.dtype(dtype).itemsize
+    x, u = (pick.integers(0, 9, (groups, each, columns)).astype(dtype) for each in (places, m))
+    each = form == "elements"
+    shape = (groups, m, columns) if each else (groups, m)
+    index = np.stack([pick.integers(-n, n, shape) for n in extents], -1)
+    flat = np.ravel_multi_index(tuple(np.moveaxis(index % extents, -1, 0)), extents)
+    right = x.copy()
+    for g, i in np.ndindex(groups, m):
+        at = (g, flat[g, i], np.arange(columns)) if each else (g, flat[g, i])
+        old, new = right[at], u[g, i]
+        right[at] = {
+            "none": new, "add": old + new, "mul": old * new, "min": np.minimum(old, new), "max": np.maximum(old, new)
+        }[how]  # fmt: skip
+    outer = places * columns * item
+    where = Updates(groups, m, columns, extents, outer, columns * item, each)
+    plan = scatter(where, how, dtype, integer, int(pick.integers(1, 4)))
+    assert isinstance(plan, SweepPlan), plan
+    assert isinstance(plan.recipe, Scatter)
+    avx2, recipe = Cpu.named("x86-64-v3"), plan.recipe
+    if avx2.runs_here() and pick.integers(2):
+        plan = replace(plan, cpu=avx2, recipe=replace(recipe, lanes=recipe.lanes and 32 // recipe.type.bytes))
+    sweep = Sweep(plan)
+    sweep.load()
+    given = [index.astype(integer), np.array(extents, np.int64), u, x]
+    for outside in (False, True):
+        if outside:  # nothing is put there
+            given[0] = np.full_like(given[0], max(extents))
+            right = x
+        for Fenced.behind in (True, False):
+            fenced = [Fenced.holding(array) for array in given]
+            for one in fenced[:-1]:
+                one.freeze()
+            arrays = [one.array(array) for one, array in zip(fenced, given, strict=True)]
+            arrays[-1][...] = x
+            sweep(*arrays)
+            assert fenced[-1].untouched()
+            np.testing.assert_array_equal(arrays[-1], right)
+
+
 KINDS = (pointwise, lines, reductions, shares, copies, weighed, running, reductions, means, lookups)
 """Kinds of sweeps with one result, in the order in which they take turns."""
 
@@ -498,6 +546,7 @@ def main(seed: int, count: int) -> None:
             boxes(pick)
             places(pick)
             indexed(pick)
+            scattered(pick)
     print(f"done: {done} sweeps", flush=True)
 
 

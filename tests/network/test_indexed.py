@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from onnx import TensorProto
 
 import convmat
+from convmat.engine import thread_pool
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS
+from convmat.network.ops.kernels import run_sweep
 from convmat.network.ops.options import Options
+from convmat.network.ops.planned import Moved
 
 from .cases import Array
 from .made import model, normal
@@ -121,10 +125,49 @@ LARGE: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], int]] =
 ]
 
 
+SCATTERED: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], int]] = [
+    ("ScatterElements", {"axis": 0}, (40, 130), (90, 130), 40),
+    ("ScatterElements", {"axis": 1}, (9, 40, 13), (9, 55, 13), 40),
+    ("ScatterElements", {"axis": -1}, (90, 70), (90, 150), 70),
+    ("ScatterElements", {"axis": 1}, (90, 70), (85, 50), 70),
+    ("ScatterND", {}, (30, 30, 33), (950, 2), 30),
+    ("ScatterND", {}, (30, 300), (90, 1), 30),
+    ("ScatterND", {}, (12, 12, 12), (5000, 3), 12),
+]
+
+
+def kernels_of(made: Node, *arrays: Array) -> tuple[Moved | None, Array]:
+    """The step by kernels, and an output to write."""
+    specs = [Spec(each.shape, each.dtype) for each in arrays]
+    outputs = OPERATORS[made.op].shape(made, specs)
+    step = run_sweep(made, specs, outputs)
+    assert step is None or isinstance(step, Moved)
+    for kernel in step.kernels if step else ():
+        kernel.load()
+    return step, np.zeros(outputs[0].shape, outputs[0].dtype)
+
+
+def check_refusals(step: Moved, out: Array, n: int, arrays: list[Array]) -> None:
+    """Where an index is outside nothing is written, and jobs say so that were not asked before."""
+    for wrong in (n, -n - 1):
+        arrays[1].reshape(-1)[-1], out[...] = wrong, 1
+        with pytest.raises(convmat.NetworkError, match=f"there are {n} places: -{n} to {n - 1} are needed"):
+            step(*arrays, out)
+        assert (out == 1).all()
+        held = [*arrays, out]
+        blocks = step.jobs(held, 0)
+        assert blocks is not None
+        for block in blocks:
+            thread_pool.launch(ctypes.addressof(block))
+        words = [each.outside for each in step.kernels]
+        said = [block[word] for block, word in zip(blocks, words, strict=True) if word is not None]
+        assert said == [1]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("seed", range(len(LARGE)))
 def test_kernels_copy_what_indices_name(seed: int, threads: int) -> None:
-    """Elements of every width by indices of both types, some below 0; where one is outside nothing is written."""
+    """Elements of every width by indices of both types, some below 0."""
     op, about, shape, places, n = LARGE[seed]
     made, draw = node(op, 13, **about), np.random.default_rng(seed)
     with convmat.threads(threads):
@@ -134,24 +177,82 @@ def test_kernels_copy_what_indices_name(seed: int, threads: int) -> None:
                     draw.standard_normal(shape).astype(dtype),
                     draw.integers(-n, n, places).astype(kind),
                 )
-                specs = [Spec.of(x), Spec(indices.shape, indices.dtype)]
-                outputs = OPERATORS[op].shape(made, specs)
-                prepare = OPERATORS[op].prepare
-                assert prepare is not None
-                step = prepare(made, specs, outputs, Options())
+                step, out = kernels_of(made, x, indices)
                 if step is None:  # indices leave elements out: NumPy
                     assert places[0] == 85
                     continue
-                right, out = run(made, x, indices)[0], np.zeros(outputs[0].shape, dtype)
                 step(x, indices, out)
+                assert out.tobytes() == run(made, x, indices)[0].tobytes()
+                check_refusals(step, out, n, [x, indices])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("seed", range(len(SCATTERED)))
+def test_kernels_put_where_indices_name(seed: int, threads: int) -> None:
+    """Types and reductions, to the bits of one update after the other; many of them of one place."""
+    op, about, shape, places, n = SCATTERED[seed]
+    draw = np.random.default_rng(seed)
+    kinds = ["float32", "float32", "float64", "int8", "uint8", "int32", "uint64"]
+    pairs = [*zip(kinds, np.roll([*JOINED, "add", "max"], seed), strict=True)]
+    pairs += [("bool", "none"), ("float16", "none"), ("complex128", "none")]
+    with convmat.threads(threads), np.errstate(all="ignore"):
+        for dtype, how in pairs:
+            kind = str(draw.choice(["int32", "int64"]))
+            indices = draw.integers(-n, n, places).astype(kind)
+            extent = places if op == "ScatterElements" else (*places[:-1], *shape[places[-1] :])
+            x, updates = ((draw.standard_normal(each) * 90).astype(dtype) for each in (shape, extent))
+            if dtype == "float32":
+                x.reshape(-1)[:3], updates.reshape(-1)[::97] = (np.nan, -0.0, np.inf), np.nan
+                updates.reshape(-1)[5::89], updates.reshape(-1)[7::83] = -0.0, -np.inf
+            made = node(op, 18, axis=about.get("axis", 0), reduction=how)
+            step, out = kernels_of(made, x, indices, updates)
+            if step is None:  # NumPy
+                assert places[0] == 85 or (dtype == "complex128" and op == "ScatterElements")
+                continue
+            step(x, indices, updates, out)
+            right = run(made, x, indices, updates)[0]
+            if how in ("min", "max"):
+                np.testing.assert_array_equal(out, right)  # of zeros, which is the lesser is not said
+            else:
                 assert out.tobytes() == right.tobytes()
-                for wrong in (n, -n - 1):
-                    indices.reshape(-1)[-1], out[...] = wrong, 1
+            check_refusals(step, out, n, [x, indices, updates])
+
+
+def test_a_row_of_kernels_refuses_indices_outside() -> None:
+    """When all of it ran, with the sentence of the node; the calls after it answer as before."""
+    whole = model(
+        [
+            make("Gather", "w i", "rows"),
+            make("Exp", "rows", "e"),
+            make("ScatterElements", "e j u", "s", axis=1, reduction="add"),
+            make("Neg", "s", "y"),
+        ],
+        {"w": (90, 60), "i": (40,), "j": (40, 30), "u": (40, 30)}, "y", opset=18,
+        kinds={"i": TensorProto.INT64, "j": TensorProto.INT64},
+    )  # fmt: skip
+    net, draw = convmat.load(whole), np.random.default_rng(0)
+    given = {"w": normal(90, 60), "i": draw.integers(-90, 90, 40), "j": draw.integers(-60, 60, (40, 30))}
+    given["u"] = normal(40, 30)
+    scattered = definition(
+        node("ScatterElements", axis=1, reduction="add"),
+        np.exp(given["w"][given["i"]]),
+        given["j"],
+        given["u"],
+    )
+    for threads in (1, 2):
+        with convmat.threads(threads):
+            for _ in range(2):
+                np.testing.assert_allclose(net(given), -scattered, rtol=1e-5, atol=1e-5)
+                for name, n, op in (("i", 90, "Gather"), ("j", 60, "ScatterElements")):
+                    wrong = {**given, name: given[name].copy()}
+                    wrong[name].reshape(-1)[7] = n
                     with pytest.raises(
-                        convmat.NetworkError, match=f"there are {n} places: -{n} to {n - 1} are needed"
+                        convmat.NetworkError, match=f"{op}.*\n.* to {n}\n  there are {n} places"
                     ):
-                        step(x, indices, out)
-                    assert (out == 1).all()
+                        net(wrong)
+            program = net._programs.latest
+            assert program is not None
+            assert len(program.state().work) == 1
 
 
 def test_sequences_are_turned_by_kernels() -> None:

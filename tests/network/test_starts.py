@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
 import convmat
 from convmat.engine import address, digest, jit_cache, object_cache, preloaded
@@ -280,6 +282,35 @@ def test_what_python_computes_is_not_recorded(
     x = normal(2, 3)
     loads()(x)
     assert not loads.start().known, why
+
+
+def test_whole_numbers_are_recorded_and_checked(loads: Loads) -> None:
+    """Rows by indices of a call, one of which is outside once; and none where a branch follows from one."""
+    rows = [node("Gather", "w i", "a"), node("Exp", "a", "b"), node("Identity", "b", "y")]
+    loads.write(model(rows, {"i": (90,)}, "y", {"w": normal(70, 60)}, kinds={"i": TensorProto.INT64}))
+    first, indices = loads(), np.random.default_rng(0).integers(-70, 70, 90)
+    right = first(indices)
+    net, other = loads(), np.array(indices[::-1])
+    assert net(indices).tobytes() == right.tobytes()
+    assert net(other).tobytes() == right[::-1].tobytes()
+    assert unread(net)
+    other[5] = 70
+    with pytest.raises(NetworkError, match=r"its indices are -\d+ to 70\n  there are 70 places"):
+        net(other)
+    assert net(indices).tobytes() == right.tobytes()
+    branch = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[64,65] x, int64 mode) => (y) {
+          one = Constant <value_int = 1> ()
+          is = Equal (mode, one)
+          s = If (is) <then_branch = t () => (float[64,65] a) { a = Exp(x) },
+                       else_branch = e () => (float[64,65] b) { b = Neg(x) }>
+          y = Sigmoid (s)
+        }"""
+    )
+    loads.write(branch.SerializeToString())
+    given = {"x": normal(64, 65), "mode": np.array(1)}
+    loads()(given)
+    assert not loads.start().known
 
 
 def test_networks_with_options_are_not_recorded(loads: Loads) -> None:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.running import running_sums
+    from .kernels.sweeps.scatter import Updates, scatter
     from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.suppress import suppress
     from .kernels.sweeps.top import above, top
@@ -122,6 +123,8 @@ _HOMES = {
     "forest": ".kernels.sweeps.forest:forest",
     "Indexed": ".kernels.sweeps.indexed:Indexed",
     "indexed_copy": ".kernels.sweeps.indexed:indexed_copy",
+    "Updates": ".kernels.sweeps.scatter:Updates",
+    "scatter": ".kernels.sweeps.scatter:scatter",
     "lookup": ".kernels.sweeps.lookup:lookup",
     "pack_nodes": ".kernels.sweeps.forest:pack_nodes",
     "batch_norm": ".kernels.sweeps.batch_norm:batch_norm",
@@ -228,6 +231,7 @@ __all__ = [
     "Sweep",
     "SweepPlan",
     "Team",
+    "Updates",
     "Weighted",
     "above",
     "address",
@@ -275,6 +279,7 @@ __all__ = [
     "requantise",
     "resample",
     "running_sums",
+    "scatter",
     "slice_block",
     "softmax",
     "start_anew",

@@ -29,7 +29,7 @@ from .kernels.panel.plan import plan_step
 from .kernels.phases.plan import has_phases, plan_phases
 from .kernels.pieces.plan import plan_pieces, sums_over_pieces
 from .kernels.quads.plan import BYTES, plan_quads
-from .kernels.sweeps.base import SweepPlan
+from .kernels.sweeps.base import OUTSIDE, SweepPlan
 from .kernels.text import kernel_text
 from .kernels.winograd.plan import plan_transformed
 from .launch import (
@@ -373,6 +373,12 @@ class Sweep(OfThisProcess):
         (code,) = found
         self._template, self._task = self.plan.template, code.symbols["task"]
         self._code = code  # last: another thread takes it as the sign that all is there
+
+    @property
+    def outside(self) -> int | None:
+        """The word of its jobs that is set where an index that its kernel read names no place, if it reads any."""
+        arguments = self.plan.recipe.arguments
+        return HEADER // WORD + arguments.offset(OUTSIDE) // WORD if OUTSIDE in arguments.names else None
 
     def block(self, arrays: Sequence[Array]) -> Any:
         """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""

@@ -114,7 +114,8 @@ class CalledGraph:
         if start is not None:
             from .starts.record import record
 
-            start.keep(given, lambda: record(program, given, found, seconds))
+            deciding = self._values_met.names
+            start.keep(given, lambda: record(program, given, found, seconds, deciding))
         return copy_lists(found)
 
     def _answer_recorded(self, x: Any, start: Start) -> dict[str, Value] | None:

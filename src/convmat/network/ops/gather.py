@@ -12,7 +12,7 @@ import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, axis_of, input_at, operator, unknown_outputs
-from .indexed import copy_step, elements_along, rows_along, slices_of
+from .indexed import require_within
 from .options import Options
 
 
@@ -34,8 +34,8 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     x, indices, axis = _read_indices(node, specs)
     n = x.shape[axis]
     if indices.value is None or not indices.size:
-        return _computed_step(node, x, indices, axis, made[0])
-    _require_within(node, indices.value, n)
+        return _computed_step(node, x, indices, axis)
+    require_within(node, indices.value, n)
     at = indices.value % n
     if at.ndim == 0:
         place = (*(slice(None),) * axis, int(at))
@@ -43,36 +43,27 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     return lambda x, _, out: np.take(x, at, axis=axis, out=out, mode="clip")
 
 
-def _computed_step(node: Node, x: Spec, indices: Spec, axis: int, made: Spec) -> Step:
+def _computed_step(node: Node, x: Spec, indices: Spec, axis: int) -> Step:
     """The step for indices that a call brings: no array is made on the way, and one pass looks at them.
 
     Those below 0 are large as unsigned numbers.
     """
     n, before = x.shape[axis], math.prod(x.shape[:axis])
-    if indices.rank and made.bytes >= LEAST_BYTES:
-        where = rows_along(x.shape, axis, indices.shape, x.dtype.itemsize)
-        step = copy_step(where, x, indices, made, lambda part, extent: _require_within(node, part, extent))
-        if step is not None:
-            return step
     unsigned = np.dtype(f"u{indices.dtype.itemsize}")
 
     def take_one(x: Array, index: Array, out: Array) -> None:
-        _require_within(node, index, n)
+        require_within(node, index, n)
         np.copyto(out, x.reshape(before, n, -1)[:, int(index)].reshape(out.shape))
 
     def take_several(x: Array, indices: Array, out: Array) -> None:
         if indices.size and int(indices.view(unsigned).max()) >= n:
-            _require_within(node, indices, n)
+            require_within(node, indices, n)
             indices = indices % n
         np.take(x, indices, axis=axis, out=out, mode="clip")
 
     if not indices.size or not x.size:
         return lambda x, indices, out: np.copyto(out, _take(node, x, indices, axis))
     return take_several if indices.rank else take_one
-
-
-LEAST_BYTES = 1 << 18
-"""Bytes of an output from which on a kernel copies rows: below, NumPy is as quick."""
 
 
 @operator("Gather", shape=_gather_shape, prepare=_gather_step)
@@ -82,17 +73,8 @@ def gather(node: Node, x: Array, indices: Array) -> Any:
 
 
 def _take(node: Node, x: Array, indices: Array, axis: int) -> Array:
-    _require_within(node, indices, x.shape[axis])
+    require_within(node, indices, x.shape[axis])
     return np.take(x, indices, axis=axis)
-
-
-def _require_within(node: Node, indices: Array, extent: int) -> None:
-    """NetworkError where an index names none of so many places."""
-    if indices.size and not -extent <= indices.min() <= indices.max() < extent:
-        raise node.error(
-            f"its indices are {indices.min()} to {indices.max()}\n"
-            f"  there are {extent} places: {-extent} to {extent - 1} are needed"
-        )
 
 
 def _like_indices(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -111,19 +93,13 @@ def _fits_beside(x: Spec, indices: Spec, axis: int) -> bool:
 
 def _open(node: Node, indices: Array, axis: int, extent: int) -> tuple[Array, ...]:
     """Indices along `axis`, every element's own place along the others."""
-    _require_within(node, indices, extent)
+    require_within(node, indices, extent)
     own = list(np.ix_(*map(np.arange, indices.shape)))
     own[axis] = indices
     return tuple(own)
 
 
-def _elements_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    x, indices, axis = _read_indices(node, specs)
-    where = elements_along(x.shape, axis, indices.shape, x.dtype.itemsize)
-    return copy_step(where, x, indices, made[0], lambda part, extent: _require_within(node, part, extent))
-
-
-@operator("GatherElements", shape=_like_indices, prepare=_elements_step)
+@operator("GatherElements", shape=_like_indices)
 def gather_elements(node: Node, x: Array, indices: Array) -> Any:
     """y[i, j, ...] = x[indices[i, j, ...], j, ...] for axis 0."""
     if not x.size:
@@ -147,13 +123,7 @@ def _gather_slices_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*indices.shape[:-1], *x.shape[batch + depth :]), x.dtype),)
 
 
-def _slices_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    x, indices = input_at(node, specs, 0), input_at(node, specs, 1)
-    where = slices_of(x.shape, node.get("batch_dims", 0), indices.shape, x.dtype.itemsize)
-    return copy_step(where, x, indices, made[0], lambda part, extent: _require_within(node, part, extent))
-
-
-@operator("GatherND", shape=_gather_slices_shape, prepare=_slices_step)
+@operator("GatherND", shape=_gather_slices_shape)
 def gather_slices(node: Node, x: Array, indices: Array) -> Any:
     """x[indices[..., 0], indices[..., 1], ...], after `batch_dims` axes that both have."""
     places = _slice_places(node, indices, x.shape)
@@ -180,7 +150,7 @@ def _tuples(node: Node, indices: Array, extents: Shape) -> tuple[Array, ...]:
     """What indices (..., k) say of each of k axes."""
     found = tuple(np.moveaxis(indices, -1, 0))
     for each, extent in zip(found, extents, strict=False):
-        _require_within(node, each, extent)
+        require_within(node, each, extent)
     return found
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ...engine import Sweep, indexed_copy, thread_pool
+from ...errors import EngineError
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, axis_of, has_input, input_at, operator
-from .indexed import copy_step, rows_along
+from .indexed import rows_along
 from .options import Options
 
 
@@ -23,6 +25,9 @@ def _triangle(node: Node, specs: Specs) -> tuple[Spec, ...]:
         raise node.error(f"its k is {input_at(node, specs, 1)}\n  one whole number is needed")
     return (Spec(x.shape, x.dtype),)
 
+
+LEAST = 4096
+"""Elements from which on a kernel turns sequences."""
 
 MOST_MASKED = 1 << 22
 """Bytes that the mask of a matrix may take, which a prepared network holds."""
@@ -92,8 +97,13 @@ def _turn_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
     x, time = input_at(node, specs, 0), node.get("time_axis", 0)
     rows, sequences = x.shape[0] * x.shape[1], np.arange(x.shape[1 - time])
     where = rows_along((rows, *x.shape[2:]), 0, (rows,), x.dtype.itemsize)
-    copy = copy_step(where, x, Spec((rows,), np.dtype(np.int64)), made[0])
-    if copy is None:
+    plan = indexed_copy(where, "int64", thread_pool.count())
+    if isinstance(plan, str) or made[0].size < LEAST or made[0].dtype.hasobject:
+        return None
+    sweep, extents = Sweep(plan), np.array([rows])
+    try:
+        sweep.load()
+    except EngineError:  # where nothing is compiled
         return None
 
     def step(x: Array, lengths: Array, out: Array) -> None:
@@ -101,7 +111,7 @@ def _turn_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
         flat = (
             source * len(sequences) + sequences if time == 0 else sequences[:, None] * len(source) + source.T
         )
-        copy(x, np.ascontiguousarray(flat, np.int64), out)
+        sweep(x, flat, extents, out)
 
     return step
 

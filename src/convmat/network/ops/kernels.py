@@ -37,6 +37,7 @@ from .base import OWN, Specs, Unknown, axis_of, broadcast_shape, input_at
 from .byte_functions import find_table, find_weighed
 from .einsum import LETTERS, equation_of
 from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
+from .indexed import FOUND, find_indexed
 from .integer_means import INTEGER_MEAN, mean_factors
 from .moving import COPIES
 from .ordered import find_top
@@ -68,7 +69,10 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
         return None
     try:
         if not node.domain and node.op in COPIES:
-            return _find_moves(node, specs, made)
+            moves = _find_moves(node, specs, made)
+            return moves if moves or node.op not in FOUND else _find_indexed(node, specs, made)
+        if not node.domain and node.op in FOUND:
+            return _find_indexed(node, specs, made)
         if node.op == "TopK" and not node.domain:
             small = there[0].size < FEWEST and there[0].dtype.kind != "f"
             return None if small else find_top(node, specs, made)
@@ -90,8 +94,7 @@ def _find_moves(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     if woven := node.op == "DepthToSpace" and _depth_to_space(node, specs, input_at(node, specs, 0), made[0]):
         return woven
     dtype = input_at(node, specs, 0).dtype
-    small = max(spec.size for spec in made) < FEWEST and dtype.kind != "f"
-    moves = None if dtype.hasobject or small else COPIES[node.op](node, specs, made)
+    moves = None if dtype.hasobject else COPIES[node.op](node, specs, made)
     if not moves:
         return None
     plans = [strided_copy(each.shape, each.x, each.y, dtype.itemsize, thread_pool.count()) for each in moves]
@@ -121,6 +124,11 @@ def _find_pass(node: Node, specs: Specs, made: Spec) -> Found:
         return found
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))
+
+
+def _find_indexed(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
+    """Elements or rows by indices: all that is no text."""
+    return None if made[0].dtype.hasobject else find_indexed(node, specs, made[0])
 
 
 def _find_range_pass(x: Spec, made: Sequence[Spec]) -> Found:

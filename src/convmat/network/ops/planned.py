@@ -174,12 +174,14 @@ class Multiplied:
 class Moved:
     """Kernels one after the other: for each the arrays it reads (or constants) and the one it writes.
 
-    `between`: arrays that lie between them, counted behind the step's own.
+    `between`: arrays that lie between them, counted behind the step's own. `check`: refuses indices that name no place,
+    of a step that is called by itself; in a row kernels say so in their jobs, when nobody has read the answer yet.
     """
 
     moves: tuple[tuple[Sweep, tuple[int | Array, ...], int], ...]
     way: str = "copied"
     between: tuple[Spec, ...] = ()
+    check: Callable[[Sequence[Array]], None] | None = None
 
     def without(self, lying: Collection[int]) -> Moved:
         """All but the moves of these arrays, whose elements lie in their places."""
@@ -197,7 +199,9 @@ class Moved:
         return sum(aligned_bytes(spec) for spec in self.between)
 
     def __call__(self, *arrays: Array) -> None:
-        """Write the outputs, which are the last of the arrays."""
+        """Write the outputs, which are the last of the arrays. Raises what `check` does, before anything is written."""
+        if self.check is not None:
+            self.check(arrays)
         arrays = (*arrays, *(np.empty(spec.shape, spec.dtype) for spec in self.between))
         for sweep, sources, target in self.moves:
             sweep(*_take(arrays, sources), arrays[target])

@@ -37,7 +37,7 @@ class Chain(OfThisProcess):
     """Jobs for the pool, by the addresses of their blocks; what they need stays alive as long as this.
 
     `aims`: where in them the arrays of a call are written; those are C-contiguous. `trial`: where it is not known
-    whether one thread is quicker.
+    whether one thread is quicker. `outside`: the words that jobs set where an index names no place.
     """
 
     addresses: Any
@@ -46,9 +46,10 @@ class Chain(OfThisProcess):
     calls: Sequence[Call]
     aims: tuple[Aim, ...] = ()
     trial: ThreadTrial | None = None
+    outside: tuple[tuple[Any, int], ...] = ()
 
-    def __call__(self, values: Sequence[Value]) -> None:
-        """Do them all."""
+    def __call__(self, values: Sequence[Value]) -> bool:
+        """Do them all; whether every index that was read names a place."""
         for slot, block, word, offset in self.aims:
             array: Any = values[slot]
             block[word] = address(array) + offset
@@ -56,6 +57,12 @@ class Chain(OfThisProcess):
             thread_pool.launch_all(self.addresses)
         else:
             self.trial.launch(self.addresses)
+        for block, word in self.outside:
+            if block[word]:
+                for each, its in self.outside:
+                    each[its] = 0
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,11 @@ class Call:
 
 @dataclass(frozen=True)
 class _Jobs:
-    """What the pool does for a step, and which of its words change with each call."""
+    """What the pool does for a step, which of its words change with each call, and which say that an index is wrong."""
 
     blocks: list[Any]
     aims: tuple[Aim, ...] = ()
+    outside: tuple[tuple[Any, int], ...] = ()
 
 
 def join_turns(calls: Sequence[Call], groups: Mapping[int, tuple[int, Any]]) -> list[Call]:
@@ -131,7 +139,8 @@ def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator
         trial = ThreadTrial(blocks) if 1 <= gain < IN_DOUBT else None
         aims = tuple(aim for _, some in together if some for aim in some.aims)
         addresses = (ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks))
-        yield Chain(addresses, blocks, scratch, [call for call, _ in together], aims, trial)
+        outside = tuple(each for _, some in together if some for each in some.outside)
+        yield Chain(addresses, blocks, scratch, [call for call, _ in together], aims, trial, outside)
 
 
 IN_DOUBT = 6
@@ -168,7 +177,7 @@ def _jobs(call: Call, scratch: int) -> _Jobs | None:
         return None
     if call.arrays is not None:
         blocks = call.run.jobs(call.arrays, scratch)
-        return None if blocks is None else _Jobs(blocks)
+        return None if blocks is None else _Jobs(blocks, outside=_outside(call, blocks))
     blocks, moved = (call.run.jobs(_arrays(call, by), scratch) for by in (0, MOVED))
     if blocks is None or moved is None:
         return None
@@ -182,7 +191,15 @@ def _jobs(call: Call, scratch: int) -> _Jobs | None:
             if slot is None:
                 return None
             aims.append((slot, block, word, here - _nowhere(slot)))
-    return _Jobs(blocks, tuple(aims))
+    return _Jobs(blocks, tuple(aims), _outside(call, blocks))
+
+
+def _outside(call: Call, blocks: Sequence[Any]) -> tuple[tuple[Any, int], ...]:
+    """The words of a step's jobs that are set where an index names no place."""
+    if not isinstance(call.run, Moved) or call.run.check is None:
+        return ()
+    pairs = zip(blocks, call.run.kernels, strict=True)
+    return tuple((block, sweep.outside) for block, sweep in pairs if sweep.outside is not None)
 
 
 def _arrays(call: Call, by: int) -> list[Any]:

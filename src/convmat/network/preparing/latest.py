@@ -11,7 +11,6 @@ from ...engine import thread_pool
 from ..graph import Value
 from .program import Program
 
-
 NUMBERS = "biufc"
 """Kinds of element types whose arrays are compared: not texts, nor those that other packages bring."""
 

@@ -9,20 +9,17 @@ import numpy as np
 
 from ..graph import Shape
 from .program import Program
-from .tasks import NodeTask, copy_first
 
 
 class Passing(NamedTuple):
     """Where arrays of a Program's calls stand among the values: inputs by name, and what shows them with other shapes.
 
-    `outputs`: made anew for each call, the name, shape and element type of each. `places`: of those in an arena of so
-    many bytes, how far from its beginning.
+    `outputs`: made anew for each call, the name, shape and element type of each. `arena`: bytes of what lies in one.
     """
 
     inputs: Mapping[str, int]
     aliases: Mapping[int, int]
     outputs: Mapping[int, tuple[str, Shape, np.dtype[Any]]]
-    places: Mapping[int, int]
     arena: int
 
 
@@ -38,14 +35,8 @@ def find_passing(program: Program) -> Passing | None:
         {each.name: program._slot[each.name] for each in program.graph.inputs},
         {slot: of for slot, of, _ in program._aliases},
         {slot: (name, *fresh[slot]) for slot, name in answers.items()},
-        {program._slot[name]: place for name, place in program.memory.places.items()},
         program.memory.size,
     )
 
 
-def copies(task: NodeTask) -> bool:
-    """Whether a task copies the elements of its first operand as they are."""
-    return task.run is copy_first
-
-
-__all__ = ["Passing", "copies", "find_passing"]
+__all__ = ["Passing", "find_passing"]

@@ -118,17 +118,19 @@ class Program(OfThisProcess):
     def _run(self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None) -> dict[str, Any]:
         state = self.state(self._by_layers if watch is not None else None)
         try:
-            self._do_tasks(state, inputs, watch)
-            found = self._collect_outputs(state.values)
+            whole = self._do_tasks(state, inputs, watch)
+            found = self._collect_outputs(state.values) if whole else {}
         except BaseException:
             self.idle.arenas.give(state.arena)
             raise
         self._give_back(state)
-        return found
+        # Steps by themselves look at indices first, and say which are wrong.
+        return found if whole else self._run(inputs, lambda task: None)
 
     def _do_tasks(
         self, state: State, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None
-    ) -> None:
+    ) -> bool:
+        """All of them; False, and the answer is none, where a chain of steps met an index that names no place."""
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
@@ -136,14 +138,14 @@ class Program(OfThisProcess):
         for slot, shape, dtype in self._fresh:
             values[slot] = buffers.empty(shape, dtype)
         if watch is None and len(state.work) == 1 and isinstance(state.work[0], Chain):
-            state.work[0](values)
-            return
+            return state.work[0](values)
         task = None
         try:
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
                 for each in state.work if watch is None else self.tasks:
                     if isinstance(each, Chain):
-                        each(values)
+                        if not each(values):
+                            return False
                         continue
                     task = each
                     operands = [values[i] for i in task.reads]
@@ -162,6 +164,7 @@ class Program(OfThisProcess):
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory
             assert task is not None
             raise task.node.error(f"{type(error).__name__}: {error}") from error
+        return True
 
     def _collect_outputs(self, values: Sequence[Value]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -204,7 +207,9 @@ class Program(OfThisProcess):
         calls = []
         for task in self.tasks:
             places = (*task.reads, *task.writes)
-            if task.makes:
+            looks = isinstance(task.run, Moved) and task.run.check is not None
+            # What is kept must not be written anew before it is known that indices are right.
+            if task.makes or (looks and held):
                 calls.append(Call(task, task.run, None))
             elif all(values[i] is not None for i in places):
                 calls.append(Call(task, task.run, [values[i] for i in places]))
@@ -346,10 +351,10 @@ class Program(OfThisProcess):
         """How the node writes into arrays that are there; None where it makes its own."""
         operator = operator_of(node)
         made = [self.specs.get(name) for name in node.outputs if name]
-        if is_view(node) and node.outputs[0] in self.graph.outputs and None not in made:
-            return copy_first  # what the network gives away does not lie in its arena
         if id(node) in self._sweeps:
             return self._sweeps[id(node)]
+        if is_view(node) and node.outputs[0] in self.graph.outputs and None not in made:
+            return copy_first  # what the network gives away does not lie in its arena
         if operator.prepare is None or None in made or any(n and n not in self.specs for n in node.inputs):
             return None
         if not any(spec.size for spec in made if spec):

@@ -11,8 +11,10 @@ from ...planner import Plan, Record
 from ..graph import Graph, Spec
 from ..ops.attention import WovenAttention, weave_attention
 from ..ops.depth_first import BlockStep, DepthFirst, FusedGroup, weave_layers
+from ..ops.indexed import copy_whole
 from ..ops.kernels import LEAST, run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
+from .places import is_view
 
 K = TypeVar("K")
 S = TypeVar("S", Multiplied | Moved | Swept, WovenAttention, DepthFirst)
@@ -34,6 +36,8 @@ def find_sweeps(
         made = [specs.get(name) for name in node.outputs if name]
         if None not in made and all(s or not name for s, name in zip(inputs, node.inputs, strict=True)):
             step = run_sweep(node, inputs, [spec for spec in made if spec])
+            if step is None and is_view(node) and node.outputs[0] in graph.outputs and made[0]:
+                step = None if made[0].dtype.hasobject or not made[0].size else copy_whole(made[0])
             found |= {} if step is None else {id(node): step}
     return _load_kernels(found, record)
 

@@ -13,7 +13,7 @@ import gc
 import json
 import types
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from ...engine import address, host, jit_cache, thread_pool
 from ...errors import ConvmatError
 from ..graph import Array, Value
 from ..preparing.chains import Chain
-from ..preparing.passing import copies, find_passing
+from ..preparing.latest import NUMBERS
+from ..preparing.passing import find_passing
 from ..preparing.program import Program
 from ..preparing.sharing import Arena
 from ..preparing.tasks import State
@@ -37,7 +38,6 @@ from .recorded import (
     SCRATCH,
     WORD,
     Aim,
-    Copied,
     Recorded,
 )
 
@@ -59,14 +59,18 @@ class Unrecorded(Exception):
 
 
 def record(
-    program: Program, given: Mapping[str, Value], answer: Mapping[str, Value], seconds: float
+    program: Program,
+    given: Mapping[str, Value],
+    answer: Mapping[str, Value],
+    seconds: float,
+    deciding: Container[str] = (),
 ) -> bytes | None:
     """What another process needs to answer as this program did; None where it is not known to be all of it.
 
-    `seconds`: what preparing it took.
+    `seconds`: what preparing it took. `deciding`: inputs whose values branches follow.
     """
     try:
-        content = _Recorder(program, given).content(seconds)
+        content = _Recorder(program, given, deciding).content(seconds)
         recorded = Recorded(content)
         arrays = recorded.match(dict(given))
         if arrays is None:
@@ -74,7 +78,7 @@ def record(
         found = recorded(arrays, FILL)
     except (Unrecorded, ConvmatError, MemoryError):
         return None
-    return content if all(_equal(found[name], answer[name]) for name in answer) else None
+    return content if found and all(_equal(found[name], answer[name]) for name in answer) else None
 
 
 def _equal(a: Array, b: Any) -> bool:
@@ -84,13 +88,15 @@ def _equal(a: Array, b: Any) -> bool:
 class _Recorder:
     """One program on its way into a file."""
 
-    def __init__(self, program: Program, given: Mapping[str, Value]) -> None:
+    def __init__(self, program: Program, given: Mapping[str, Value], deciding: Container[str] = ()) -> None:
         passing = find_passing(program)
         if passing is None:
             raise Unrecorded("its parts wait for shapes")
         self.passing = passing
-        if not all(type(x) is np.ndarray and x.dtype.kind == "f" for x in given.values()):
-            raise Unrecorded("an input's values may decide on something")
+        if not all(type(x) is np.ndarray and x.dtype.kind in NUMBERS for x in given.values()):
+            raise Unrecorded("an input is no array of numbers")
+        if any(name in deciding for name in given):
+            raise Unrecorded("an input's values decide on branches")
         if lowest_memory() < ADDRESSES[0]:
             raise Unrecorded("addresses may look like numbers")
         self.inputs: dict[str, Array] = {name: x for name, x in given.items() if isinstance(x, np.ndarray)}
@@ -122,16 +128,16 @@ class _Recorder:
     def content(self, seconds: float) -> bytes:
         """All of it. Raises Unrecorded."""
         passing, blocks, work = self.passing, list[Any](), list[Any]()
-        others, aims, roots = list[Any](), list[Any](), list[Any]()
+        others, aims, roots, outside = list[Any](), list[Any](), list[Any](), list[Any]()
         for each, other in zip(self.state.work, self.other.work, strict=True):
-            if isinstance(each, Chain) and isinstance(other, Chain):
-                work.append([len(blocks) + at for at in range(len(each.blocks))])
-                blocks += each.blocks
-                others += other.blocks
-                aims += each.aims
-                roots += each.calls
-            else:
-                work.append(self._copy(each))
+            if not isinstance(each, Chain) or not isinstance(other, Chain):
+                raise Unrecorded("it calls Python")
+            work.append([len(blocks) + at for at in range(len(each.blocks))])
+            blocks += each.blocks
+            others += other.blocks
+            aims += each.aims
+            outside += each.outside
+            roots += each.calls
         starts = np.cumsum([0, *map(len, blocks)])
         words = np.concatenate(
             [np.frombuffer(block, np.int64) for block in blocks] or [np.empty(0, np.int64)]
@@ -156,10 +162,8 @@ class _Recorder:
             "arena": passing.arena,
             "scratch": len(self.state.arena.scratch(0)[0]),
             "aims": pointed,
-            "work": [
-                [int(starts[at]) for at in each] if isinstance(each, list) else each._asdict()
-                for each in work
-            ],
+            "outside": [number[id(block)] + word for block, word in outside],
+            "work": [[int(starts[at]) for at in each] for each in work],
             "functions": functions,
             "kernels": self.kernels,
             "words": self.parts.add(words),
@@ -175,19 +179,6 @@ class _Recorder:
         if slot not in self.arrays:
             raise Unrecorded("it reads what a call brings no more")
         return self.arrays[slot]
-
-    def _copy(self, task: Any) -> Copied:
-        """A step that copies a value of the arena, or of the call, into an output."""
-        if not copies(task) or task.writes[-1] not in self.passing.outputs:
-            raise Unrecorded("it calls Python")
-        _, shape, dtype = self.passing.outputs[task.writes[-1]]
-        size, source = int(np.prod(shape)) * dtype.itemsize, task.reads[0]
-        to = self._array(task.writes[-1])
-        if source in self.arrays:
-            return Copied(to, size, self.arrays[source], 0)
-        if source not in self.passing.places:
-            raise Unrecorded("it copies a constant")
-        return Copied(to, size, None, self.passing.places[source])
 
     def _find_moved(self, words: Array, moved: Array, kinds: Array) -> None:
         """Words that point into the arena or into scratch: which differ between two states by as much as these do."""

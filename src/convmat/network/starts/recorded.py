@@ -53,15 +53,6 @@ class Aim(NamedTuple):
     offset: int
 
 
-class Copied(NamedTuple):
-    """Bytes that are copied as they are into an output: from an input (its number), or else from the arena."""
-
-    to: int
-    size: int
-    source: int | None
-    offset: int
-
-
 class CallMemory(OfThisProcess):
     """What one call works on: words of jobs over an arena and scratch of its own."""
 
@@ -78,10 +69,7 @@ class CallMemory(OfThisProcess):
         self.words[recorded.pointers] += bases[recorded.kinds]
         first = address(self.words)
         self.work = [
-            (ctypes.c_int64 * len(each))(*(first + WORD * at for at in each))
-            if isinstance(each, list)
-            else each
-            for each in recorded.work
+            (ctypes.c_int64 * len(each))(*(first + WORD * at for at in each)) for each in recorded.work
         ]
 
 
@@ -99,7 +87,8 @@ class Recorded(OfThisProcess):
             [_read_passed(each) for each in self.head[side]] for side in ("inputs", "outputs")
         )
         self.aims = [Aim(*each) for each in self.head["aims"]]
-        self.work = [each if isinstance(each, list) else Copied(**each) for each in self.head["work"]]
+        self.outside: list[int] = self.head["outside"]
+        self.work: list[list[int]] = self.head["work"]
         self.words, self.pointers, self.kinds = (
             _cut(data, self.head[part]) for part in ("words", "pointers", "kinds")
         )
@@ -119,26 +108,27 @@ class Recorded(OfThisProcess):
             return given if fits else None
         return [x] if len(self.inputs) == 1 and self.inputs[0].fits(x) else None
 
-    def __call__(self, given: Sequence[Array], fill: int | None = None) -> dict[str, Array]:
-        """The outputs by name, for arrays that match. `fill`: what all memory that is written first is filled with."""
+    def __call__(self, given: Sequence[Array], fill: int | None = None) -> dict[str, Array] | None:
+        """The outputs by name, for arrays that match; None where an index of theirs names no place.
+
+        `fill`: what all memory that is written first is filled with.
+        """
         mode = thread_pool.flush_denormals()
         try:
             return self._run([np.require(x, requirements=["C", "A"]) for x in given], fill)
         finally:
             thread_pool.restore_mode(mode)
 
-    def _run(self, given: Sequence[Array], fill: int | None) -> dict[str, Array]:
+    def _run(self, given: Sequence[Array], fill: int | None) -> dict[str, Array] | None:
         memory = self._memory(fill)
         made = [buffers.empty(each.shape, each.dtype) for each in self.outputs]
         places = [address(array) for array in (*given, *made)]
         for aim in self.aims:
             memory.words[aim.word] = places[aim.array] + aim.offset
         for each in memory.work:
-            if isinstance(each, Copied):
-                source = memory.arena if each.source is None else places[each.source]
-                ctypes.memmove(places[each.to], source + each.offset, each.size)
-            else:
-                thread_pool.launch_all(each)
+            thread_pool.launch_all(each)
+        if self.outside and memory.words[self.outside].any():
+            return None
         if fill is None:
             self._idle.append(memory)
         return {each.name: y for each, y in zip(self.outputs, made, strict=True)}
@@ -174,6 +164,5 @@ __all__ = [
     "NOTHING",
     "SCRATCH",
     "Aim",
-    "Copied",
     "Passed",
 ]

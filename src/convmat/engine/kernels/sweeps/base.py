@@ -32,6 +32,10 @@ TASK_ELEMENTS = 8192
 """Elements that a task passes over at least, a microsecond or more: handing it to another thread must pay."""
 
 
+OUTSIDE = "outside"
+"""The word of a job that kernels set which met an index of no place."""
+
+
 class SweepRecipe(ABC):
     """What is constant in a kernel: a frozen value whose `repr` says all that its text is made from."""
 
@@ -157,4 +161,4 @@ class SweepPlan:
         return np.array(words, np.int64).tobytes()
 
 
-__all__ = ["Share", "SweepPlan", "SweepRecipe", "kernel_refusal", "share_lines", "type_refusal"]
+__all__ = ["OUTSIDE", "Share", "SweepPlan", "SweepRecipe", "kernel_refusal", "share_lines", "type_refusal"]
