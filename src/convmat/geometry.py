@@ -324,6 +324,14 @@ class Geometry:
 
     # -- relatives ----------------------------------------------------------------------------------------------------
 
+    def resize(self, B: int, I: Shape) -> Geometry | None:
+        """The same windows and padding on another batch and other extents; None where no window fits in.
+
+        >>> Geometry.of((1, 3, 8, 8), (4, 3, 3, 3), stride=2, padding=1).resize(2, (9, 6)).y_shape
+        (2, 4, 5, 3)
+        """
+        return _resize(self, B, I)
+
     def grad_input(self) -> Geometry:
         """The geometry of dx: dy: (B, O, *P) with w, O and C swapped and F flipped -> (B, C, *I).
 
@@ -537,6 +545,15 @@ def _describe_width(call: str, g: Geometry, a: int) -> str:
 def _are_plain(values: Iterable[Any]) -> bool:
     """Whether all are whole numbers, words, or tuples of these: told apart by their values alone, as a memory does."""
     return all(type(v) is int or type(v) is str or (type(v) is tuple and _are_plain(v)) for v in values)
+
+
+@lru_cache(maxsize=1024)
+def _resize(g: Geometry, B: int, I: Shape) -> Geometry | None:
+    """What `Geometry.resize` gives: layers of a network that are alike ask for the same."""
+    fits = B > 0 and len(I) == g.rank and all(i > 0 for i in I)
+    made = replace(g, B=B, I=I) if fits else None
+    reached = () if made is None else zip(made.reach, made.lo, made.E, made.hi, strict=True)
+    return None if any(reach > lo + E + hi for reach, lo, E, hi in reached) else made
 
 
 @lru_cache(maxsize=1024)

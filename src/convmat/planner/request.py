@@ -53,7 +53,15 @@ def request_resized(plan: Plan, geometry: Geometry, record: Record | None = None
     plain = problem.dtype in ("float32", "float64") and problem.pad is None and problem.whole is None
     if not plain or problem.deterministic or plan.forced or problem.threads != thread_count():
         return None
+    if record is None:
+        return _resize_once(plan, geometry, choices.version())
     return make(problem.resize(geometry), record=record)
+
+
+@lru_cache(maxsize=1024)
+def _resize_once(plan: Plan, geometry: Geometry, version: int) -> Plan:
+    """The same without a record, remembered: layers of a network that are alike have one plan."""
+    return make(plan.problem.resize(geometry))
 
 
 def request_tuned(

@@ -42,10 +42,22 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
     """
     shapes, found = node.__dict__.get("_geometry", (None, None))
     if shapes != (x, w) or found is None:
-        found = _read_geometry(node, x, w)
+        found = _resize_geometry(node, shapes, found, x, w) or _read_geometry(node, x, w)
         node.__dict__["_geometry"] = (x, w), found
     keywords, geometry = found
     return dict(keywords), geometry
+
+
+def _resize_geometry(
+    node: Node, shapes: tuple[Shape, Shape] | None, found: Any, x: Shape, w: Shape
+) -> tuple[dict[str, Any], Geometry] | None:
+    """Keywords and geometry, from what was `found` for other shapes; None where they have to be read."""
+    if shapes is None or shapes[1] != w or len(x) != len(w) or shapes[0][1] != x[1]:
+        return None
+    if node.get("output_shape") is not None or auto_pad(node) not in ("NOTSET", "VALID"):
+        return None
+    made = found[1].resize(x[0], x[2:])
+    return None if made is None else (found[0], made)
 
 
 def _read_geometry(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...engine import thread_pool
@@ -217,17 +216,12 @@ class Programs(OfThisProcess):
             self._source = self._fold(graph, setting)
         source, constant = self._source if own and self._source else self._fold(graph, setting)
 
-        @cache
-        def infer_all() -> tuple[Graph, dict[str, Spec]]:
-            """The source with these shapes, what is constant computed, and its Specs."""
-            return infer.infer_specs(source, specs, setting.limit, setting.open_bodies)
-
         if own:
             for settled in self._settled:
-                if (found := settled.resize(specs, setting.limit, lambda: infer_all()[0])) is not None:
+                if (found := settled.resize(specs, setting.limit)) is not None:
                     self._settled = [settled, *(each for each in self._settled if each is not settled)]
                     return Program(*found, setting, body=self.body, arenas=self._shared.arenas)
-        graph, known = infer_all()
+        graph, known = infer.infer_specs(source, specs, setting.limit, setting.open_bodies)
         first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision != "float16":
             first, known = widen(first, known)
