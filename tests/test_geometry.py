@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convmat import Geometry, GeometryError
 from tests.slips import Slip, hold
 
 SLIPS = {
@@ -100,3 +105,36 @@ SLIPS = {
 @pytest.mark.parametrize("name", SLIPS)
 def test_what_is_suggested_works(name: str) -> None:
     hold(SLIPS[name])
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=2, max_size=2), st.lists(st.integers(1, 9), min_size=2, max_size=2),
+    st.integers(1, 4), st.integers(1, 3), st.integers(1, 2), st.integers(-1, 3), st.booleans(),
+)  # fmt: skip
+def test_a_geometry_of_other_extents_is_what_it_would_have_been(
+    first: list[int], second: list[int], F: int, stride: int, dilation: int, padding: int, transposed: bool
+) -> None:
+    def make(batch: int, pixels: list[int]) -> Geometry | None:
+        x, w = (batch, 4, *pixels), (4, 4, F, F)
+        of = Geometry.transposed if transposed else Geometry.of
+        try:
+            return of(x, w, padding=padding, stride=stride, dilation=dilation)
+        except GeometryError:
+            return None
+
+    known = make(1, first)
+    if known is not None:
+        assert known.resize(2, (second[0], second[1])) == make(2, second)
+        assert known.resize(2, (0, 3)) is None
+
+
+@given(*[st.integers(1, 9)] * 4, st.integers(-1, 3))
+def test_the_phase_of_undilated_x_is_that_of_its_axes(
+    I: int, F: int, stride: int, dilation: int, padding: int
+) -> None:
+    try:
+        g = Geometry.of((1, 2, I, I + 1), (3, 2, F, 1), stride=stride, dilation=dilation, padding=padding)
+    except GeometryError:
+        return
+    [axes] = itertools.product(*(g._axis_phases(a) for a in range(2)))
+    assert g.phases() == (g._phase(axes),)

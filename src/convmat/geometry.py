@@ -440,6 +440,8 @@ class Geometry:
 
     @kept_property
     def _phases(self) -> tuple[Phase, ...]:
+        if set(self.e) == {1}:
+            return (self._only_phase(),)
         axes = [self._axis_phases(a) for a in range(self.rank)]
         return tuple(self._phase(parts) for parts in itertools.product(*axes))
 
@@ -459,6 +461,23 @@ class Geometry:
     def _axis_phases(self, a: int) -> tuple[AxisPhase, ...]:
         """The kinds of phases of one axis, by their first outputs."""
         return split_axis(self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a])
+
+    def _only_phase(self) -> Phase:
+        """That of a geometry whose x is not dilated: itself, without what strides leave over of the padding."""
+        axes = zip(self.P, self.s, self.reach, self.lo, self.I, strict=True)
+        hi = tuple([(p - 1) * s + reach - lo - i for p, s, reach, lo, i in axes])
+        dense = self if hi == self.hi else replace(self, hi=hi)
+        zeros, ones = (0,) * self.rank, (1,) * self.rank
+        return Phase(
+            geometry=dense,
+            start=zeros,
+            step=ones,
+            tap_start=zeros,
+            tap_step=ones,
+            count=ones,
+            apart=ones,
+            back=zeros,
+        )
 
     def _phase(self, parts: tuple[AxisPhase, ...]) -> Phase:
         F = tuple(p.taps for p in parts)

@@ -53,7 +53,7 @@ class Layout:
     @property
     def shape(self) -> Shape:
         """The shape of the array as its owner sees it."""
-        return tuple(math.prod(dim.extent for dim in axis) for axis in self.axes)
+        return tuple([math.prod([dim.extent for dim in axis]) for axis in self.axes])
 
     @kept_property
     def dims(self) -> tuple[Dim, ...]:

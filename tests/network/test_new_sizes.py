@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,11 @@ from onnx import TensorProto, numpy_helper
 
 import convmat
 from convmat.engine.ir.arguments import Arguments
+from convmat.engine.ir.emitter import Module
 from convmat.engine.kernels.base import DEPTHS
+from convmat.engine.kernels.panel.pack_a import APacker
+from convmat.engine.kernels.panel.plan import PanelPlan
+from convmat.engine.kernels.panel.recipe import PACKS, PanelRecipe
 from convmat.engine.kernels.text import kernel_text
 from convmat.network.ops.planned import Planned
 from convmat.network.preparing import programs
@@ -131,6 +136,103 @@ def test_packing_reads_the_words_that_it_is_told_apart_by(
         assert {each for each in others if not each.startswith("count ")} == set()
         for each in others:  # along which neither w nor A moves, where it is no batch of theirs
             assert f"w {each[6:]}" in step.words
+
+
+@pytest.mark.parametrize(
+    ("w", "words"),
+    [
+        ((40, 24, 3, 3), {"padding": 1}),
+        ((96, 64, 1, 1), {}),
+        ((96, 64, 3, 3), {"stride": 2, "padding": 1, "layout": "NHWC"}),
+        ((128, 64, 3, 3), {"groups": 2}),
+        ((64, 64, 3, 3), {"transposed": True}),
+        ((64, 64, 3, 3), {"transposed": True, "layout": "NHWC"}),
+    ],
+)
+def test_packing_reads_the_fields_that_it_is_told_apart_by(
+    w: tuple[int, ...], words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = w[0] if words.get("transposed") else w[1] * words.get("groups", 1)
+    x = (1, 24, 24, channels) if words.get("layout") == "NHWC" else (1, channels, 24, 24)
+    lowering = "im2col" if w[2] > 1 else "pointwise"
+    program = convmat.plan(x, w, lowering=lowering, engine="jit", exact=True, **words).program
+    recipes, read = [step.recipe for step in program.steps if isinstance(step, PanelPlan)], set()
+    fields = {each.name for each in dataclasses.fields(PanelRecipe)}
+    assert recipes
+
+    def noted(self: PanelRecipe, name: str) -> Any:
+        read.add(name)
+        return object.__getattribute__(self, name)
+
+    monkeypatch.setattr(PanelRecipe, "__getattribute__", noted)
+    for recipe in recipes:
+        arguments = recipe.arguments()
+        read.clear()
+        APacker(recipe, arguments, Module("", fused=True)).write_weights()
+        assert read & fields <= {*PACKS}
+
+
+def test_kernels_that_read_x_otherwise_share_packed_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of 8 outputs are read in place where they are as long as half a panel, and packed where they are not."""
+    w = (128, 128, 3, 3)
+    found = [
+        convmat.plan((1, 128, n, n), w, stride=2, padding=1, lowering="im2col", engine="jit")
+        for n in (14, 16)
+    ]
+    first, second = (plan.program.steps[0] for plan in found)
+    assert first.recipe != second.recipe
+    assert found[0].packing == found[1].packing
+    weights = np.random.default_rng(0).standard_normal(w).astype(np.float32)
+    x = image(1, 128, 16, 16)
+    shared = found[1].share(found[0].bind(weights), None)
+    np.testing.assert_array_equal(shared(x), found[1].bind(weights)(x))
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40)), min_size=2, max_size=6))
+def test_bits_do_not_depend_on_the_sizes_before(sizes: list[tuple[int, int, int]]) -> None:
+    """Maps of one pixel, of fewer than a filter has, odd ones with stride 2, other batches: as in a network anew."""
+    for made in (network, same_padded):
+        net = convmat.load(made(), exact=True)
+        for n, h, w in sizes:
+            x, alone = image(n, CHANNELS, h, w), convmat.load(made(), exact=True)
+            found, wanted = net(x), alone(x)
+            ways = [
+                [t.run.plan.chosen.way for t in prepared(each).tasks if isinstance(t.run, Planned)]
+                for each in (net, alone)
+            ]
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+            if ways[0] == ways[1]:
+                np.testing.assert_array_equal(found, wanted)
+
+
+def branching() -> onnx.ModelProto:
+    """A shape decides which branch runs, as exporters write Squeeze; behind it a Reshape by what follows from x."""
+    return onnx.parser.parse_model(BRANCHING)
+
+
+BRANCHING = """
+<ir_version: 8, opset_import: ["": 17]>
+g (float[n,3,h,w] x) => (y) <int64[1] two = {2}, int64[1] three = {3}, int64[1] less = {-1}, int64[1] zero = {0},
+ int64[1] four = {4}>
+{
+  shape = Shape (x)
+  h = Slice (shape, two, three, zero)
+  is_four = Equal (h, four)
+  r = Relu (x)
+  c = If (is_four) <then_branch = t () => (a) { a = Neg (r) }, else_branch = e () => (b) { b = Abs (r) }>
+  wanted = Concat <axis = 0> (h, less)
+  y = Reshape (c, wanted)
+}
+"""
+
+
+def test_a_shape_that_chooses_a_branch_chooses_anew_at_each_size() -> None:
+    net = convmat.load(branching())
+    for h in (5, 4, 6, 4, 5):
+        x = image(2, 3, h, 7)
+        r = np.maximum(x, 0)
+        np.testing.assert_array_equal(net(x), (-r if h == 4 else r).reshape(h, -1))
 
 
 def test_another_size_is_not_rewritten_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,9 @@ def test_shapes_that_are_new_each_time_are_not_prepared_for() -> None:
         np.testing.assert_allclose(net(x)["y"], np.maximum(x[:count] @ W, 0), rtol=1e-5, atol=1e-5)
     rest = net.program(spec(rows(0, of))).rest
     assert rest is not None
-    assert len(rest.met) == PROGRAMS
-    assert len(rest.kept) == PROGRAMS + 1
+    few = min(PROGRAMS, MOST_CHANGES)
+    assert len(rest.met) == few
+    assert len(rest.kept) == few + 1
 
 
 def asked(data: bytes, *names: str) -> bytes:

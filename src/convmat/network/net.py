@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .reports.summary import Memory, Summary
 
 
+OTHERS = 8
+"""The same network with other outputs: how many of those that calls asked for are kept."""
+
+
 class Network(CalledGraph):
     """A convolutional network. Call it with its input, or with a dict of its inputs by name.
 
@@ -340,11 +344,9 @@ class Network(CalledGraph):
 
     def _with_outputs(self, outputs: tuple[str, ...]) -> Network:
         """The network with other outputs; the latest few are kept."""
-        from .preparing.programs import PROGRAMS
-
         with self._lock:
             found = self._others.pop(outputs, None) or self._around(replace(self.graph, outputs=outputs))
             self._others[outputs] = found
-            while len(self._others) > PROGRAMS:
+            while len(self._others) > OTHERS:
                 self._others.popitem(last=False)
             return found

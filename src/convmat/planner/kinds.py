@@ -57,7 +57,7 @@ class Member:
 
         That is, as an extent so many times larger changes ratios of ways as they do.
         """
-        apart = _apart(self.geometry, geometry)
+        apart = _compare_extents(self.geometry, geometry)
         if not self.tiled or apart == 1.0:
             return apart
         return apart * math.pow(_compare_filling(self.geometry, geometry), math.log(SCALE, NEAR))
@@ -85,9 +85,15 @@ class Kinds:
                 rows = self._kept.find(problem.threads, repr(key))
                 members = self._known[key] = [_member_of(problem, row) for row in rows]
                 self._forget_oldest()
-        apart = [(each.apart(problem.geometry), each) for each in members or ()]
-        least = min(apart, key=lambda found: found[0], default=None)
-        return least[1] if least is not None and least[0] <= SCALE else None
+        least: float = SCALE
+        found: Member | None = None
+        for each in members or ():
+            # How tiles are filled takes longer to see, and puts members only further apart.
+            if _is_nearer(_compare_extents(each.geometry, problem.geometry), least, found):
+                apart = each.apart(problem.geometry)
+                if _is_nearer(apart, least, found):
+                    least, found = apart, each
+        return found
 
     def add(self, problem: Problem, near: Mapping[str, float], *more: Any, tiled: bool = False) -> None:
         """Remember a problem that was weighed in full. `more`: what else its choice depends on."""
@@ -115,7 +121,12 @@ def _member_of(problem: Problem, row: Row) -> Member:
     return Member(replace(problem.geometry, B=batch, I=tuple(extents)), near, tiled)
 
 
-def _apart(a: Geometry, b: Geometry) -> float:
+def _is_nearer(apart: float, least: float, found: Member | None) -> bool:
+    """Whether a member is nearer than the nearest one that was found, if any was."""
+    return apart < least or (apart == least and found is None)
+
+
+def _compare_extents(a: Geometry, b: Geometry) -> float:
     """How many times an extent of one geometry is that of the other, at most; extents of 1 are of their own kind."""
     most = 1.0
     for m, n in zip((a.B, *a.I, *a.P), (b.B, *b.I, *b.P), strict=True):

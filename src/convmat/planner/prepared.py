@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..engine import buffers, preloaded
 from ..errors import EngineError, PlanError
 from ..lowering import Lowering
+from ..processes import kept_property
 from . import pad
 from .arrays import allocate, require_operand, require_output
 from .bias import read_bias
@@ -55,11 +56,15 @@ class Prepared:
         )
         self._stored = dtypes_of(problem).out
         self._dtypes = replace(dtypes_of(problem), out=dtype_of(problem.out_dtype))
-        # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
+        # What every call asks for, worked out once: the shapes as owners see them.
         self._shapes = {name: problem.shape(name) for name in ("x", "w", "y")}
-        plain = problem.squeezed
+
+    @kept_property
+    def _dims(self) -> dict[str, tuple[int, ...]]:
+        """The same with one axis per Dim."""
+        plain = self.problem.squeezed
         layouts = {"x": plain.x, "w": plain.w, "y": plain.y, "residual": plain.y}
-        self._dims = {name: tuple(d.extent for d in layout.dims) for name, layout in layouts.items()}
+        return {name: tuple([d.extent for d in layout.dims]) for name, layout in layouts.items()}
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

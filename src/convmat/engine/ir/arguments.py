@@ -6,7 +6,8 @@ words by the same names. What is not in the block is constant in the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy.typing as npt
@@ -27,8 +28,7 @@ class Arguments:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names = tuple(dict.fromkeys(names))
-        self._at = {name: i * WORD for i, name in enumerate(self.names)}
+        self.names, self._at = _number(tuple(names))
 
     def offset(self, name: str) -> int:
         """The word's place in bytes, from where the kernel's arguments begin."""
@@ -37,6 +37,13 @@ class Arguments:
     def load(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
         """Emits the load of a word."""
         return fn.load(args, type, self._at[name])
+
+
+@lru_cache(maxsize=1024)
+def _number(names: tuple[str, ...]) -> tuple[tuple[str, ...], Mapping[str, int]]:
+    """The names, each once, and their places in bytes: many kernels have the same."""
+    kept = tuple(dict.fromkeys(names))
+    return kept, {name: i * WORD for i, name in enumerate(kept)}
 
 
 __all__ = ["Arguments"]

@@ -72,7 +72,12 @@ class KernelPlan(ABC):
             self.origin["w"],
             bool(self.weight_tasks),
         )
-        return self.recipe, sizes, *(frozenset(each.items()) for each in (steps, counts, tables))
+        return self.packs, sizes, *(frozenset(each.items()) for each in (steps, counts, tables))
+
+    @property
+    def packs(self) -> Any:
+        """What of its recipe decides how `weights` packs w: all of it, where nobody says less."""
+        return self.recipe
 
     @property
     def flops(self) -> int:
@@ -108,10 +113,10 @@ class KernelPlan(ABC):
         """The template, and the tables that its addresses are of."""
         tables = self.tables()
         words = self.words | {name: address(table) for name, table in tables.items()}
-        unknown = set(words) - set(self._arguments.names)
+        block = dict.fromkeys(self._arguments.names, 0)
+        unknown = words.keys() - block.keys()
         assert not unknown, unknown
-        block = [0, 0, 0, 0, *(words.get(name, 0) for name in self._arguments.names)]
-        return bytes(np.array(block, np.int64)), tables
+        return bytes(np.array([0, 0, 0, 0, *(block | words).values()], np.int64)), tables
 
 
 @lru_cache(maxsize=1024)

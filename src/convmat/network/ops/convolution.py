@@ -20,11 +20,11 @@ from ...arguments import format_shape
 from ...engine import Sweep, buffers, pixel_shuffle, thread_pool
 from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
-from ...planner import Plan, PlanOptions, request_resized
+from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
 from ..graph import Array, Graph, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, operator
-from .options import Options, bind_node, plan_node
+from .options import Options, bind_node, plan_again, plan_node
 from .planned import Interleaved, Planned, Unpacked
 
 Pairs = tuple[tuple[int, int], ...]
@@ -184,20 +184,16 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
         return plan_node(options, x.shape, filters, x.dtype, asked)
     keywords, geometry = geometry_of(node, x.shape, w.shape)
     constant = _are_constant(specs, w)
-    met: Any = {} if options.met is None or options.tune != "none" or options.whole else options.met
-    given = (options, x.rank, w.shape, x.dtype, has_input(specs, 2), has_input(specs, 3), constant)
-    known = met.get(node.outputs[0])
-    if known is not None and known[0] is node and known[1] == given:
-        resized = request_resized(known[2], geometry, options.record)
-        if resized is not None:
-            return resized
-    asked = PlanOptions(
-        transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has_input(specs, 2),
-        residual=has_input(specs, 3), **keywords,
-    )  # fmt: skip
-    made = plan_node(options, x.shape, w.shape, x.dtype, asked, constant=constant)
-    met[node.outputs[0]] = node, given, made
-    return made
+    given = (x.rank, w.shape, x.dtype, has_input(specs, 2), has_input(specs, 3), constant)
+
+    def make() -> Plan:
+        asked = PlanOptions(
+            transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has_input(specs, 2),
+            residual=has_input(specs, 3), **keywords,
+        )  # fmt: skip
+        return plan_node(options, x.shape, w.shape, x.dtype, asked, constant=constant)
+
+    return plan_again(options, node, given, lambda _: geometry, make)
 
 
 def _are_constant(specs: Specs, w: Spec) -> bool:

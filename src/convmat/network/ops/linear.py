@@ -20,7 +20,7 @@ from ...engine import apply_activation, buffers
 from ...planner import Plan, PlanOptions
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, broadcast_shape, has_input, input_at, operator
-from .options import Options, bind_node, plan_node, repeatable
+from .options import Options, bind_node, plan_again, plan_node, repeatable
 from .planned import Planned
 
 
@@ -97,7 +97,11 @@ def _plan_product(node: Node, a: Spec, w: Shape, asked: PlanOptions, options: Op
     alone = rows == 1 if options.whole is None else options.whole.problem.x.axes[-1][0].role == "i0"
     x, layout = ((1, k, 1), "NCHW") if alone else ((1, rows, k), "NHWC")
     asked = asked._replace(layout=layout, activation=node.get("activation"))
-    return plan_node(options, x, (n, k, 1), a.dtype, asked)
+    return plan_again(
+        options, node, (w, asked, a.dtype),
+        lambda plan: plan.problem.geometry.resize(1, (1,) if alone else (rows,)),
+        lambda: plan_node(options, x, (n, k, 1), a.dtype, asked),
+    )  # fmt: skip
 
 
 def _dense_product(a: Spec, b: Spec) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import Sweep, SweepPlan, blas_threads, buffers
+from ...geometry import Geometry
 from ...lazy_dataclass import dataclass
 from ...planner import (
     Bound,
@@ -20,6 +21,7 @@ from ...planner import (
     Tuning,
     dtype_name,
     request_block,
+    request_resized,
     request_tuned,
 )
 from ...problem import Problem
@@ -144,6 +146,29 @@ def plan_node(
     if options.whole is not None:
         return request_block("plan", x, w, dtype_name(dtype), whole, options.whole.problem, options.whole.way)
     return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
+
+
+def plan_again(
+    options: Options,
+    node: Node,
+    given: tuple[Any, ...],
+    resize: Callable[[Plan], Geometry | None],
+    make: Callable[[], Plan],
+) -> Plan:
+    """The plan of a node: the one that it met first for another geometry, or what `make` gives.
+
+    `given`: what else plans depend on; `resize`: from the first plan to the geometry now, None where it has to be made.
+    """
+    met: Any = {} if options.met is None or options.tune != "none" or options.whole else options.met
+    known = met.get(node.outputs[0])
+    if known is not None and known[0] is node and known[1] == (options, *given):
+        geometry = resize(known[2])
+        resized = None if geometry is None else request_resized(known[2], geometry, options.record)
+        if resized is not None:
+            return resized
+    made = make()
+    met[node.outputs[0]] = node, (options, *given), made
+    return made
 
 
 def bind_node(

@@ -29,7 +29,8 @@ def expression(node: Node, specs: Specs) -> Expression | None:
     """What a node computes of single elements; None where it is not said here, or not of these element types."""
     if node.op == ELEMENTWISE and node.domain == OWN:
         found: Expression = node.attributes["expression"]
-        return replace(found, inputs=tuple(spec.dtype.name for spec in specs if spec is not None))
+        inputs = tuple([type_name(spec.dtype) for spec in specs if spec is not None])
+        return found if found.inputs == inputs else replace(found, inputs=inputs)
     types = [type_name(spec.dtype) for spec in specs if spec is not None]
     if node.domain or node.op not in EXPRESSIONS or not types:
         return None

@@ -8,7 +8,6 @@ Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ...lazy_dataclass import dataclass
 
@@ -26,7 +25,7 @@ class Life:
 
     def until(self, last: int) -> Life:
         """The same, living on to a later node."""
-        return replace(self, last=max(self.last, last))
+        return self if last <= self.last else Life(self.bytes, self.first, last)
 
     def meets(self, other: Life) -> bool:
         """Whether both are needed at some node."""

@@ -29,7 +29,7 @@ from .stages import split_stages
 if TYPE_CHECKING:
     from ...planner import Choice
 
-PROGRAMS = 8
+PROGRAMS = 32
 """Sets of input shapes that a graph is kept prepared for at a time."""
 
 WEIGHT_BYTES = 2**30

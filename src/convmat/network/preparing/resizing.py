@@ -76,7 +76,7 @@ class Settled:
             return None  # which a rule made, perhaps of extents
         constants = {**folded.constants, **made.constants}
         fixed = frozenset(n for name, a in constants.items() if name not in shaped for n in a.shape)
-        read = shaped.intersection(made.constants)
+        read = shaped.intersection(made.constants, named)
         return cls(source, made, {name: specs[name] for name in named}, fixed, read)
 
     def resize(self, inputs: Mapping[str, Spec], limit: int) -> tuple[Graph, dict[str, Spec]] | None:
@@ -96,10 +96,10 @@ class Settled:
         with suppress(NetworkError):
             for node in self.graph.nodes:
                 for name in self.shaped.intersection(node.reads):
-                    spec = following.find(name)
-                    if spec is None or spec.value is None:
+                    follows = following.find(name)
+                    if follows is None or follows.value is None:
                         return None
-                    specs[name] = spec
+                    specs[name] = follows
                 made = infer.node_specs(node, operator_of(node), specs, limit) or ()
                 for name, new in zip(node.outputs, made, strict=False):
                     if name and (new is None or not self._fits(node, self.specs[name], new, changed)):

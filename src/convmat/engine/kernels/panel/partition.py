@@ -43,6 +43,15 @@ class Portions:
         first = at * size
         return min(size, self.count - first) - (1 - self.last) * (first + size >= self.count)
 
+    def groups(self, size: int) -> list[float]:
+        """How many of them each group of `size` holds.
+
+        >>> Portions(4, 0.5).groups(3)
+        [3.0, 0.5]
+        """
+        whole = -(-self.count // size) - 1
+        return [*[float(size)] * whole, self.within(size, whole)] if whole >= 0 else []
+
 
 @dataclass(frozen=True)
 class Overheads:
@@ -119,10 +128,8 @@ def _time_taken(
 ) -> float:
     """What tasks of these sizes take, in times of multiplying a panel by a block."""
     nc, mc = sizes
-    wide = [panels.within(nc, at) for at in range(-(-panels.count // nc))]
-    tall = [blocks.within(mc, at) for at in range(-(-blocks.count // mc))]
-    beside = overheads.beside(nc, mc)
-    tasks = [p * q + beside for p in wide for q in tall]
+    tall, beside = blocks.groups(mc), overheads.beside(nc, mc)
+    tasks = [p * q + beside for p in panels.groups(nc) for q in tall]
     return makespan(tasks, threads) + LATE * max(tasks)
 
 

@@ -208,6 +208,12 @@ class PanelPlan(KernelPlan):
         }  # fmt: skip
 
     @property
+    def packs(self) -> tuple[Any, ...]:
+        """See KernelPlan."""
+        found: tuple[Any, ...] = self.recipe.packs
+        return found
+
+    @property
     def effort(self) -> Effort:
         """What one call makes the machine do."""
         r, p, work = self.recipe, self.product, self.dtypes.work.itemsize

@@ -7,6 +7,7 @@ which axis it is contiguous, hence how a packed panel of B lies, and how A is re
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 from ....lazy_dataclass import dataclass
 from ....product import Activation
@@ -99,6 +100,11 @@ class PanelRecipe:
     def streams(self) -> bool:
         """Whether k is a long run, taken piece by piece with A beside it."""
         return self.form in (Form.SUMS, Form.OUTER)
+
+    @property
+    def packs(self) -> tuple[Any, ...]:
+        """The fields that the packing of A is made from: where they are equal, blocks of A lie alike."""
+        return tuple([getattr(self, name) for name in PACKS])
 
     @property
     def block_heights(self) -> tuple[int, ...]:
@@ -212,6 +218,12 @@ class PanelRecipe:
         """Bytes of an entry of the table `boxes`: a box, where it begins, how much it holds."""
         return (2 * len(self.box_indices) + 2) * WORD
 
+
+PACKS = (
+    "form", "batch", "array", "work", "signed", "lanes", "along_m", "mr", "tail", "several", "lines", "ordered",
+    "scattered",
+)  # fmt: skip
+"""Fields of a recipe that the packing of A reads: how B is read and C is stored is none of its business."""
 
 ARGUMENTS = (
     "x", "y", "a", "bias", "residual", "scratch", "scratch size", "boxes", "parts", "columns", "line",

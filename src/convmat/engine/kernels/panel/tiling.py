@@ -189,8 +189,8 @@ def _count_fused_columns(lying: Lying, first: int | None) -> int:
     if lying.form is not Form.COLUMNS or first is None or lying.dtypes.array != lying.dtypes.work:
         return 0
     b, line = lying.product.terms[0][1], lying.product.c.cols[first:]
-    plain = lying.last.get(line[-1].name, 0) > 0 and Walk.of(b, index_names(line), index_names(b.rows)).plain
-    return math.prod(i.extent for i in line) if plain else 0
+    plain = len(b.rows) == 1 and not b.risky and lying.last.get(line[-1].name) == 1  # see Walk
+    return math.prod([i.extent for i in line]) if plain else 0
 
 
 SHORT = 48

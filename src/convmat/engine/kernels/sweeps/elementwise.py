@@ -79,7 +79,7 @@ class Expression:
         """Type of the result."""
         return self.types[-1]
 
-    @property
+    @kept_property
     def refusal(self) -> str | None:
         """The sentence why no kernel computes it, if none does."""
         if len(self.inputs) > MOST_INPUTS:
