@@ -20,11 +20,12 @@ from ...lazy_dataclass import dataclass
 from ..ir.emitter import Function
 from ..ir.instructions import Type, Value, const, fma, i64, splat
 
-AHEAD, LINE = 2048, 64
-"""How far ahead of its use packed A is asked for, and the bytes that one request brings.
+AHEAD, FARTHEST, AHEAD_FMAS, LINE = 2048, 4096, 448, 64
+"""How far ahead of its use packed A is asked for, at most, the FMAs that this takes, and the bytes of a request.
 
 Networks have more weights than caches hold, so A comes from memory, whose latency a CPU's own prefetching hides within
-a page alone. At the rate of a tile's products 2 KiB last about as long as a read takes; more made no difference.
+a page alone. At the rate of a tile's products 2 KiB last about as long as a read takes; more made no difference. A tile
+of few rows is through with them sooner: 8 rows of two vectors ask 3.5 KiB ahead.
 """
 
 SECOND_LEVEL = 2
@@ -40,10 +41,10 @@ UNROLL = 4
 """Steps of k in one turn of the loop: more are no quicker."""
 
 
-def fetch_ahead(fn: Function, a: Value, size: int) -> None:
-    """Emits requests for the `size` bytes that are read `AHEAD` bytes behind `a`, a packed A."""
+def fetch_ahead(fn: Function, a: Value, size: int, ahead: int = AHEAD) -> None:
+    """Emits requests for the `size` bytes that are read `ahead` bytes behind `a`, a packed A."""
     for line in range(0, size, LINE):
-        fn.prefetch(a, AHEAD + line)
+        fn.prefetch(a, ahead + line)
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Tile:
         if self.packed:
             a, pace = (scalars[0], self.scalar_k) if self.packed == "scalars" else (vectors, self.vector_k)
             assert isinstance(pace, int)
-            fetch_ahead(fn, a, steps * pace)
+            fetch_ahead(fn, a, steps * pace, self._ahead(pace))
         for step in range(steps):
             if step:
                 fn.keep_order()  # vectors of the next step, loaded already, would push accumulators out
@@ -199,6 +200,10 @@ class Tile:
             *totals[: self.rows * self.vectors],
             *(line + steps * pitch for line in lines),
         ]
+
+    def _ahead(self, pace: int) -> int:
+        """Bytes ahead of its use that packed A is asked for; `pace`: those of one k."""
+        return min(max(AHEAD, AHEAD_FMAS // (self.rows * self.vectors) * pace), FARTHEST)
 
     def _load(self, fn: Function, vectors: Value, at: int | Value) -> list[Value]:
         """The vectors of one k."""

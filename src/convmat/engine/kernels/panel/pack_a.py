@@ -61,6 +61,14 @@ def transposed_rows(
         yield first, turned
 
 
+SQUARES_AHEAD = 4
+"""Squares ahead of its packing that a line of A is asked for where filters, long lines, change the order of k.
+
+Hardware follows fewer lines than a block has. Those of 1x1 filters are short, and asking for what is behind them costs
+as much as it spares.
+"""
+
+
 def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool) -> Function:
     """Writes `pack(a, out, line, depth)`: lines of A, contiguous along k, become the vectors of a tile.
 
@@ -77,9 +85,10 @@ def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool)
         at = chunk.index
         left = minimum(depth - at, lanes)
         target = out + at * (width * work.bytes)
-        if block.streams:
+        if block.streams or not ordered:
+            ahead = at + (depth if block.streams else SQUARES_AHEAD * lanes)
             for row in range(rows):
-                fn.prefetch(a + (line * row + (at + depth) * source.bytes), 0)
+                fn.prefetch(a + (line * row + ahead * source.bytes), 0)
         for first, turned in transposed_rows(fn, block, (a + at * source.bytes, line), depth - at):
             narrow_store = min(lanes, width - first)
             for i, each in enumerate(turned):
