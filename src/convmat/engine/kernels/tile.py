@@ -254,4 +254,4 @@ class Tile:
                 fn.store(each, parts, (r * self.vectors + v) * self.vector.bytes)
 
 
-__all__ = ["SECOND_LEVEL", "UNROLL", "RowSteps", "Tile", "fetch_ahead"]
+__all__ = ["LINE", "SECOND_LEVEL", "UNROLL", "RowSteps", "Tile", "fetch_ahead"]

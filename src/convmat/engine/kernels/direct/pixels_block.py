@@ -15,6 +15,7 @@ from ....lazy_dataclass import dataclass
 from ...ir.dots import dot, signed_bytes, unsigned_bytes
 from ...ir.formulas import greatest
 from ...ir.instructions import Value, below, const, f32, fma, i8, i32, regroup, sitofp, splat, trunc
+from ..tile import LINE, SECOND_LEVEL
 from .pixels import PixelsRecipe
 from .planes import Plane, Walker
 from .quad_reads import QUAD, QuadReads
@@ -22,6 +23,9 @@ from .strided_loads import Masks, Reads
 
 Sums = list[list[Value]]
 Held = list[list[Value]]
+
+LINES_AHEAD = 16
+"""Lines of x below the next block that are asked for: memory answers later than a block of few rows is done."""
 
 
 @dataclass(frozen=True)
@@ -153,10 +157,12 @@ class PixelBlocks(Walker):
                 self.fn.prefetch(line + at if mi else line, self.lanes * r.out.bytes, write=True)
 
     def fetch(self, place: PixelPlace, x: Value, rows: int) -> None:
-        """Fetches the lines of x that the block below reads first."""
+        """Fetches the lines of x that blocks further down read first, to the second-level cache."""
         r = self.r
         for row in range(rows * r.window.step):
-            self.fn.prefetch(x + place.x_line * (r.window.reach + 1 + row))
+            line = x + place.x_line * (r.window.reach + 1 + row + LINES_AHEAD)
+            for at in range(0, self.lanes * r.lane.step * r.array.bytes, LINE):
+                self.fn.prefetch(line, at, locality=SECOND_LEVEL)
 
     def _by_lines(
         self, place: PixelPlace, x: Value, w: Value, held: Held, sums: Sums, *, finish: bool
