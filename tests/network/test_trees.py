@@ -11,9 +11,11 @@ from onnx import helper, numpy_helper
 import convmat
 from convmat.engine.cpu import host
 from convmat.network.graph import Node, Spec
+from convmat.network.ops import OPERATORS
 from convmat.network.ops.options import Options
 from convmat.network.ops.tree_walks import KernelScorer, open_scorer
 from convmat.network.ops.trees import _read_numbered
+from convmat.network.ops.walked import find_walk
 
 from .cases import Array, single
 from .runtime import outside, run, said
@@ -96,6 +98,55 @@ def agrees(node: Node, x: Array) -> list[Array]:
         else:
             assert a.tolist() == b.tolist()
     return found
+
+
+def by_kernels(node: Node, x: Array) -> list[Array] | None:
+    """What a node gives by a row of kernels; None where it has none."""
+    specs = [Spec(x.shape, x.dtype)]
+    made = OPERATORS[node.key].shape(node, specs)
+    outputs = [np.full(spec.shape, 77, spec.dtype) for spec in made]
+    step = find_walk(node, specs, made)
+    if step is not None:
+        for kernel in step.kernels:
+            kernel.load()
+        step(x, *outputs)
+    return None if step is None else outputs
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("way", ["NONE", "LOGISTIC", "SOFTMAX"])
+@pytest.mark.parametrize("targets", [1, 2, 5])
+def test_a_row_of_kernels_has_the_numbers_of_numpy(targets: int, way: str, threads: int) -> None:
+    """Sums, means, what is added, labels of any numbers, and one sum that decides between two labels."""
+    with convmat.threads(threads):
+        for seed, count in enumerate((1, 9, 300)):
+            given, x = forest("target", 4, targets, ("LEQ",), 3 + 5 * seed), rows(count, 4, missing=True)
+            base = tuple(DRAWN.normal(size=targets).tolist()) if seed else ()
+            for aggregate in ("SUM", "AVERAGE"):
+                more: dict[str, Any] = {"aggregate_function": aggregate, "base_values": base}
+                node = older("TreeEnsembleRegressor", n_targets=targets, post_transform=way, **given, **more)
+                found = by_kernels(node, x)
+                assert found is not None
+                np.testing.assert_allclose(found[0], run(node, x)[0], rtol=1e-6, atol=1e-7)
+            given = {name.replace("target_", "class_"): value for name, value in given.items()}
+            labels = tuple(range(targets)) if seed else tuple((7 - np.arange(targets) * 5).tolist())
+            if targets == 1:  # of two, and no other has votes
+                given["class_ids"] = (seed % 2,) * len(given["class_ids"])
+                labels, base = (3, -4) if seed else (0, 1), base[:1]
+                if seed == 1:
+                    given["class_weights"] = tuple(map(abs, given["class_weights"]))
+            node = older(
+                "TreeEnsembleClassifier", outputs=("y", "z"), classlabels_int64s=labels, post_transform=way,
+                base_values=base, **given,
+            )  # fmt: skip
+            found, right = by_kernels(node, x), run(node, x)
+            if targets == 1 and way == "SOFTMAX":
+                assert found is None
+                continue
+            assert found is not None
+            assert found[0].tolist() == right[0].tolist()
+            np.testing.assert_allclose(found[1], right[1], rtol=1e-6, atol=1e-7)
 
 
 def test_one_test_by_hand() -> None:

@@ -31,7 +31,7 @@ class Spelling:
     """
 
     def __init__(self, types: Sequence[str]) -> None:
-        self.types = types
+        self.types = tuple(types)
         self._steps: list[ExpressionStep] = []
 
     def __call__(self, operation: str, *operands: int, parameters: tuple[float, ...] = ()) -> int:

@@ -46,6 +46,7 @@ from .pointwise import describe_pass, expression
 from .quantised_sweeps import sweep_by_axis
 from .reductions import ONE_AXIS, reduced_axes
 from .resize import find_repeats, find_weights
+from .walked import WALKED, find_walk
 
 LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
@@ -68,6 +69,8 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     if not there or not all(spec.size for spec in (*made, there[0])):
         return None
     try:
+        if node.key in WALKED:
+            return find_walk(node, specs, made)
         if not node.domain and node.op in COPIES:
             moves = _find_moves(node, specs, made)
             return moves if moves or node.op not in FOUND else _find_indexed(node, specs, made)

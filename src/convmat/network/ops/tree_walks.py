@@ -143,26 +143,42 @@ def open_scorer(
     trees: Trees, x: Spec, targets: int, options: Options, aggregate: str = "SUM"
 ) -> Callable[[Array], Array]:
     """What gives the votes for each target of rows of x, (N, C) float64: a kernel where there is one, or NumPy."""
-    rows, features = x.shape if x.rank == 2 else (1, x.size)
-    plan: SweepPlan | str = "has no kernel"
-    if aggregate in ("SUM", "AVERAGE") and len(trees.tests) == 1 and not trees.sets:
-        sizes = (rows, features, len(trees.roots), trees.depth, targets)
-        plan = forest(*sizes, trees.tests[0], trees.misses, thread_pool.count())
-    if isinstance(plan, str):
+    walk = plan_walk(trees, x, targets, aggregate)
+    if walk is None:
         return lambda x: trees.scores(x, targets, aggregate)
-    sweep = Sweep(plan)
+    sweep, own = Sweep(walk.plan), walk.own
     try:
         sweep.load()
     except EngineError:  # where nothing is compiled
         return lambda x: trees.scores(x, targets, aggregate)
     if options.record is not None:
         options.record.add_program(sweep)
+    add_votes = start_anew(sweep.block([own[0], *own, own[0]]), 0, len(own) + 1)
+    return KernelScorer(sweep, own, add_votes, (x.shape[0] if x.rank == 2 else 1, targets), walk.count)
+
+
+@dataclass(frozen=True)
+class PlannedWalk:
+    """The plan of a kernel that walks down trees, the arrays that it reads of them, and how many trees share a vote."""
+
+    plan: SweepPlan
+    own: tuple[Array, ...]
+    count: int
+
+
+def plan_walk(trees: Trees, x: Spec, targets: int, aggregate: str) -> PlannedWalk | None:
+    """The kernel that adds up the votes for each target of rows of x; None where there is none."""
+    if aggregate not in ("SUM", "AVERAGE") or len(trees.tests) != 1 or trees.sets:
+        return None
+    rows, features = x.shape if x.rank == 2 else (1, x.size)
+    sizes = (rows, features, len(trees.roots), trees.depth, targets)
+    plan = forest(*sizes, trees.tests[0], trees.misses, thread_pool.count())
+    if isinstance(plan, str):
+        return None
     nodes = pack_nodes(trees.features, trees.splits, trees.children, trees.missing)
     given = (nodes, trees.roots * nodes.strides[0], trees.first, trees.votes[0] * 8, trees.votes[1])
-    own = tuple(map(np.ascontiguousarray, given))
     count = len(trees.roots) if aggregate == "AVERAGE" else 1
-    add_votes = start_anew(sweep.block([own[0], *own, own[0]]), 0, len(own) + 1)
-    return KernelScorer(sweep, own, add_votes, (rows, targets), count)
+    return PlannedWalk(plan, tuple(map(np.ascontiguousarray, given)), count)
 
 
-__all__ = ["LEAF", "MEMBER", "KernelScorer", "Trees", "Walked", "open_scorer"]
+__all__ = ["LEAF", "MEMBER", "KernelScorer", "PlannedWalk", "Trees", "Walked", "open_scorer", "plan_walk"]

@@ -6,11 +6,13 @@ tree, which become places in the same arrays. Tests and sums are taken in float6
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Node, Spec
 from .base import Specs, Step, input_at, step_operator
 from .classical import DOMAIN, FLOAT, labels_of, transform_scores, two_scores
@@ -146,13 +148,68 @@ def _ensemble_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @step_operator(f"{DOMAIN}.TreeEnsemble", shape=_ensemble_shape)
 def walk_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The votes of all trees for each target, transformed: x (N, C) -> (N, targets), of x's type."""
-    trees = _read_ensemble(node, made[0].shape[1])
-    _require_features(node, trees, input_at(node, specs, 0))
-    way = _of_number(node, "post_transform", TRANSFORMS, 0)
-    aggregate = _of_number(node, "aggregate_function", AGGREGATES, 1)
-    return _scoring(
-        node, open_scorer(trees, input_at(node, specs, 0), made[0].shape[1], options, aggregate), way
-    )
+    return _scoring(node, open_ensemble(node, specs, made), input_at(node, specs, 0), options)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A node's trees, what is made of the votes for its targets, and for how many rows.
+
+    `labels`: those of a classifier. `both`: where one sum s decides between two of them, their scores are a + b s, from
+    `least` on the second is chosen; a and b.
+    """
+
+    trees: Trees
+    rows: int
+    targets: int
+    aggregate: str
+    way: str
+    base: Array
+    labels: Array | None = None
+    both: tuple[Array, ...] = ()
+    least: float = 0.0
+
+
+def open_ensemble(node: Node, specs: Specs, made: Sequence[Spec]) -> Ensemble:
+    """What a node of trees is. Raises NetworkError."""
+    x = input_at(node, specs, 0)
+    rows = _rows_of(node, x)
+    if node.op == "TreeEnsembleClassifier":
+        return _open_classifier(node, x, rows)
+    targets = made[0].shape[1]
+    if node.op == "TreeEnsemble":
+        trees, base = _read_ensemble(node, targets), np.zeros(1)
+        aggregate = _of_number(node, "aggregate_function", AGGREGATES, 1)
+        way = _of_number(node, "post_transform", TRANSFORMS, 0)
+    else:
+        trees, base = _read_numbered(node, "target", targets), _base(node, targets)
+        aggregate, way = node.get("aggregate_function", "SUM"), node.get("post_transform", "NONE")
+    _require_features(node, trees, x)
+    if aggregate not in AGGREGATES:
+        raise node.error(
+            f"its aggregate_function is {aggregate!r}\n  one of {', '.join(AGGREGATES)} is needed"
+        )
+    return Ensemble(trees, rows, targets, aggregate, way, base)
+
+
+def _open_classifier(node: Node, x: Spec, rows: int) -> Ensemble:
+    labels, way = labels_of(node, "classlabels_int64s"), node.get("post_transform", "NONE")
+    classes = len(labels)
+    trees, base = _read_numbered(node, "class", classes), _base(node, classes)
+    _require_features(node, trees, x)
+    named, positive = set(trees.votes[0].tolist()), not (trees.votes[1] < 0).any()
+    if classes != 2 or len(named) != 1:
+        return Ensemble(trees, rows, classes, "SUM", way, base, labels)
+    voted = named.pop()
+    own = base[voted] if base.size > 1 else base[0]
+    alone = replace(trees, votes=(np.zeros_like(trees.votes[0]), trees.votes[1]))
+    if voted == 1:  # of the first there is nothing but what is added to it
+        both = np.array([base[0], 0.0]), np.array([0.0, 1.0])
+    elif positive and way != "LOGISTIC":
+        both = np.array([1.0, 0.0]), np.array([-1.0, 1.0])
+    else:
+        both = np.zeros(2), np.array([-1.0, 1.0])
+    return Ensemble(alone, rows, 1, "SUM", way, np.array([own]), labels, both, 0.5 if positive else 0.0)
 
 
 # -- TreeEnsembleRegressor, TreeEnsembleClassifier ---------------------------------------------------------------------
@@ -232,14 +289,14 @@ def _base(node: Node, targets: int) -> Array:
     return base if base.size else np.zeros(1)
 
 
-def _scoring(node: Node, score: Callable[[Array], Array], way: str, base: Array | float = 0.0) -> Step:
+def _scoring(node: Node, ensemble: Ensemble, x: Spec, options: Options) -> Step:
     """The step that writes transformed scores."""
-
-    plain = not np.any(base)
+    base, plain = ensemble.base, not ensemble.base.any()
+    score = open_scorer(ensemble.trees, x, ensemble.targets, options, ensemble.aggregate)
 
     def step(x: Array, out: Array) -> None:
         sums = score(x.reshape(len(out), -1).astype(np.float64))
-        out[...] = transform_scores(node, sums if plain else sums + base, way)
+        out[...] = transform_scores(node, sums if plain else sums + base, ensemble.way)
 
     return Walked(step) if isinstance(score, KernelScorer) else step
 
@@ -251,16 +308,7 @@ def _regress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @step_operator(f"{DOMAIN}.TreeEnsembleRegressor", shape=_regress_shape)
 def regress_by_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The votes of all trees for each target and its base value, transformed: x (N, C) -> (N, targets), float32."""
-    targets = made[0].shape[1]
-    trees = _read_numbered(node, "target", targets)
-    _require_features(node, trees, input_at(node, specs, 0))
-    aggregate = node.get("aggregate_function", "SUM")
-    if aggregate not in AGGREGATES:
-        raise node.error(
-            f"its aggregate_function is {aggregate!r}\n  one of {', '.join(AGGREGATES)} is needed"
-        )
-    score = open_scorer(trees, input_at(node, specs, 0), targets, options, aggregate)
-    return _scoring(node, score, node.get("post_transform", "NONE"), _base(node, targets))
+    return _scoring(node, open_ensemble(node, specs, made), input_at(node, specs, 0), options)
 
 
 def _classify_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

@@ -278,7 +278,7 @@ class Program(OfThisProcess):
         plans = find_plans(graph, self.specs, options)
         load_plans([*plans.values()])
         record = self.setting.options.record
-        self.swept = options.swept or repay_sweeps(self.specs, plans)
+        self.swept = options.swept or repay_sweeps(graph, self.specs, plans)
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
         own = {key: replace(options, plan=plan) for key, plan in plans.items()}
         steps = prepare_steps(

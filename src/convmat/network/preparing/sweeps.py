@@ -14,15 +14,17 @@ from ..ops.depth_first import BlockStep, DepthFirst, FusedGroup, weave_layers
 from ..ops.indexed import copy_whole
 from ..ops.kernels import LEAST, run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
+from ..ops.walked import WALKED
 from .places import is_view
 
 K = TypeVar("K")
 S = TypeVar("S", Multiplied | Moved | Swept, WovenAttention, DepthFirst)
 
 
-def repay_sweeps(specs: Mapping[str, Spec], plans: Mapping[int, Plan]) -> bool:
-    """Whether kernels pass over what is no product: where a value is large, or products have kernels anyway."""
+def repay_sweeps(graph: Graph, specs: Mapping[str, Spec], plans: Mapping[int, Plan]) -> bool:
+    """Whether kernels pass over what is no product: where a value is large, or products or trees have them anyway."""
     compiled = any(plan.chosen.engine == "jit" for plan in plans.values())
+    compiled = compiled or any(node.key in WALKED for node in graph.nodes)
     return compiled or max((spec.size for spec in specs.values()), default=0) >= LEAST
 
 

@@ -41,6 +41,11 @@ class Draft:
         node = self._nodes[self._writer[name]] if name in self._writer else None
         return node if node is not None and node.domain in ("", OWN) and (not ops or node.op in ops) else None
 
+    def holds(self, node: Node) -> bool:
+        """Whether a node is among its own: no rule has taken it away."""
+        name = next(filter(None, node.outputs))
+        return name in self._writer and self._nodes[self._writer[name]] is node
+
     def has_one_reader(self, name: str) -> bool:
         """Whether one node reads a value, once, and nobody outside the graph."""
         return len(self._readers.get(name, ())) == 1 and name not in self.graph.outputs

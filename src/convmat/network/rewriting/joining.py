@@ -10,6 +10,8 @@ import numpy as np
 from ...engine import MOST_INPUTS, Expression, ExpressionStep
 from ..graph import Node, Spec
 from ..ops.base import OWN
+from ..ops.classical import DOMAIN, numbers_of
+from ..ops.expressions import Spelling
 from ..ops.normalisation import factors
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
@@ -79,6 +81,35 @@ def batch_as_pass(draft: Draft, node: Node) -> bool:
     )
     draft.replace([node], made)
     return True
+
+
+def scale_as_pass(draft: Draft, node: Node) -> bool:
+    """Scaler of ai.onnx.ml is (x - offset) * scale in float64, rounded once: an elementwise node."""
+    x = draft.specs.get(node.inputs[0])
+    if node.key != SCALER or x is None or not x.rank or x.dtype.name not in SCALED:
+        return False
+    factors = [numbers_of(node, name, [default]) for name, default in (("offset", 0.0), ("scale", 1.0))]
+    if any(each.size not in (1, x.shape[-1]) for each in factors):
+        return False  # the operator says what is wrong
+    kept = [
+        draft.keep(each.copy(), f"{node.outputs[0]}.{word}")
+        for each, word in zip(factors, ("less", "by"), strict=True)
+    ]
+    spelt = Spelling((x.dtype.name, "float64", "float64"))
+    scaled = spelt("mul", spelt("sub", spelt.cast(0, "float64") if x.dtype.name != "float64" else 0, 1), 2)
+    spelt.cast(scaled, "float32")
+    attributes = {"expression": Expression(spelt.types, spelt.steps), "operators": (node.op,)}
+    made = Node(
+        ELEMENTWISE, (node.inputs[0], *kept), node.outputs[:1], attributes, node.name, node.version, OWN
+    )
+    draft.replace([node], made)
+    return True
+
+
+SCALER = f"{DOMAIN}.Scaler"
+
+SCALED = ("float32", "float64", "int32", "int64")
+"""Element types that Scaler takes."""
 
 
 def _ends_quantised(draft: Draft, node: Node) -> bool:

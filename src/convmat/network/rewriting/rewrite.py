@@ -19,6 +19,7 @@
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     mean_of_bytes        AveragePool between 8-bit numbers         a product with equal weights
     batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
+    scale_as_pass        Scaler of ai.onnx.ml                      (x - offset) * scale, another
     rows_first           rows of a table in 8 bits, before it is made float32; before all others
     quantise_constants   constants that are quantised, as 8-bit numbers; after it
     quantised            products between dequantised and quantised numbers by integers; after it
@@ -43,7 +44,7 @@ from .again import add_in_product, requantise_in_product
 from .draft import Draft
 from .folding import fold_columns, fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_bias, add_into_epilogue, gelu, swish
-from .joining import batch_as_pass, join
+from .joining import batch_as_pass, join, scale_as_pass
 from .moving import cancel_transposes, skip
 from .normalising import layer_norm
 from .pooled import mean_of_bytes
@@ -102,7 +103,7 @@ def choose_rules(names: Collection[str] | None) -> list[Rule]:
 
 def _is_there(draft: Draft, node: Node) -> bool:
     """Whether no rule has taken the node away."""
-    return draft.writer(next(filter(None, node.outputs))) is node
+    return draft.holds(node)
 
 
 RULES: dict[str, Rule] = {
@@ -132,6 +133,7 @@ RULES: dict[str, Rule] = {
         activate,
         mean_of_bytes,
         batch_as_pass,
+        scale_as_pass,
         join,
         requantise_in_product,
         add_in_product,
@@ -142,7 +144,7 @@ RULES: dict[str, Rule] = {
 FIRST = (rows_first, quantise_constants, quantised, in_float, steps_in_bytes)
 """Rules that are tried before anything is computed of constants."""
 
-LAST = (batch_as_pass, join)
+LAST = (batch_as_pass, scale_as_pass, join)
 """Rules that are tried once the others have settled."""
 
 BEHIND = (requantise_in_product, add_in_product)
