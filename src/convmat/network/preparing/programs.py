@@ -65,7 +65,10 @@ class Setting:
 
     def runner(self, graph: Graph) -> Callable[[Sequence[Value]], list[Value]]:
         """From the values of a body's inputs to those of its outputs."""
-        programs, names = self.within(graph, body=True), [each.name for each in graph.inputs]
+        names = [each.name for each in graph.inputs]
+        if (passed := find_passed(graph)) is not None:
+            return lambda values: [values[at] for at in passed]
+        programs = self.within(graph, body=True)
 
         def run(values: Sequence[Value]) -> list[Value]:
             found = programs(dict(zip(names, values, strict=True)))
@@ -89,6 +92,23 @@ class Setting:
         bodies = operator_of(node).bodies
         assert bodies is not None
         return bodies.open(node, self)
+
+
+def find_passed(graph: Graph) -> list[int] | None:
+    """Which of its inputs a graph gives as they are, one for each output; None where it computes something.
+
+    >>> import numpy as np
+    >>> from convmat.network.graph import Input, Node
+    >>> inputs = (Input("a", np.dtype("f4"), None), Input("b", np.dtype("f4"), None))
+    >>> find_passed(Graph((Node("Identity", ("b",), ("y",)),), inputs, ("y", "a"), {}))
+    [1, 0]
+    """
+    places = {each.name: at for at, each in enumerate(graph.inputs)}
+    for node in graph.nodes:
+        if node.key != "Identity" or node.inputs[0] not in places:
+            return None
+        places[node.outputs[0]] = places[node.inputs[0]]
+    return [places[name] for name in graph.outputs] if all(n in places for n in graph.outputs) else None
 
 
 class Programs(OfThisProcess):
