@@ -43,6 +43,7 @@ for name, examples in (("quick", 200), ("slow", 1000)):
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("slow" if config.getoption("--slow") else "quick")
+    _draw_from_strategies_alone()
     if config.getoption("--update-golden") and os.environ.get("CI"):
         raise pytest.UsageError("--update-golden is for people who then read the difference, not for CI")
     if not hasattr(config, "workerinput"):
@@ -57,6 +58,19 @@ def pytest_configure(config: pytest.Config) -> None:
         _link_kernels(KERNELS, Path(folder) / OBJECTS)
         os.environ["XDG_CACHE_HOME"] = folder
         config.add_cleanup(lambda: _leave(folder, before))
+
+
+def _draw_from_strategies_alone() -> None:
+    """Leave numbers that stand in our sources out of what is drawn.
+
+    Hypothesis reads them from all modules that a worker has imported by then: the same commit would draw other
+    geometries, and compile other kernels, each time that tests are shared out in another way. It takes seconds, too.
+    """
+    with suppress(ImportError):  # an older Hypothesis does not
+        from hypothesis.internal.conjecture import providers
+        from hypothesis.internal.constants_ast import Constants
+
+        vars(providers).update(_get_local_constants=Constants)
 
 
 def _share_packages(user: Path, folder: Path) -> None:
