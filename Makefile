@@ -110,7 +110,8 @@ EXTRAS.outside := test,outside
 EXTRAS.bench := bench
 
 # Twice quiet: not even warnings, which are about pip's own settings; errors still show.
-INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
+# Bytecode is written when a module is first imported: writing all of it takes half of the time, and most is never read.
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python from 3.11 on with venv was found: install one, or say PYTHON=/path/to/python3"; exit 1; }
