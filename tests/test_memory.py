@@ -27,10 +27,12 @@ from tests.support import (
     agree,
     dtype_of,
     operands,
+    plan_of,
     plans,
     problem_of,
     tolerance,
     truth,
+    ways,
 )
 
 
@@ -55,13 +57,13 @@ def held(plan: Plan, first: Array, second: Array, **more: Any) -> None:
 
 def taken(each: Case, dtype: str, layout: str, direction: str, slow: bool) -> Iterator[Plan]:
     """The plans of a case: with --slow all, else those whose kernels the matrix compiles too."""
-    for chosen, plan in plans(problem_of(each, dtype, layout, direction)):
-        way = chosen.engine, chosen.lowering, chosen.packing
-        if chosen.engine == "blas":  # every type goes every way, the lesser ones in a third of the cases each
+    problem = problem_of(each, dtype, layout, direction)
+    for way in ways():
+        if way[0] == "blas":  # every type goes every way, the lesser ones in a third of the cases each
             wanted = slow or dtype == "float32" or (CASES.index(each) + DTYPES.index(dtype)) % 3 == 0
         else:
             wanted = slow or direction in compiled_passes(each, dtype, layout, way)
-        if wanted:
+        if wanted and isinstance(plan := plan_of(problem, way), Plan):
             yield plan
 
 
