@@ -116,6 +116,7 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-comp
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python from 3.11 on with venv was found: install one, or say PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --upgrade pip  # one that came with an older Python chooses versions in twice the time
 
 $(VENV)/.%: pyproject.toml | $(BIN)/python
 	@echo "Installing convmat[$(EXTRAS.$*)] into $(VENV), once ..."
