@@ -90,6 +90,13 @@ def gradients(x: Array, w: Array, dy: Array, g: Geometry) -> tuple[Array, Array]
     return dx.reshape(x.shape), dw.reshape(w.shape)
 
 
+def evenly(indices: Array) -> slice:
+    """Indices of one distance as a slice, which NumPy reads far sooner."""
+    if not len(indices):
+        return slice(0)
+    return slice(indices[0], indices[-1] + 1, indices[1] - indices[0] if len(indices) > 1 else 1)
+
+
 def by_taps(
     x: Array, w: Array, dy: Array | None, g: Geometry, wide: Any = np.float64
 ) -> tuple[Array, Array, Array]:
@@ -101,24 +108,23 @@ def by_taps(
     ys = grouped(np.zeros(g.y_shape, wide), 1, g.G)
     dys = None if dy is None else grouped(dy.astype(wide), 1, g.G)
     dxs, dws = np.zeros_like(xs), np.zeros_like(ws)
-    lead = [np.arange(n) for n in xs.shape[:3]], [np.arange(n) for n in ys.shape[:3]]
     for f in itertools.product(*map(range, g.F)):
-        pixels, elements = [], []
+        read: tuple[Any, ...] = (...,)
+        written: tuple[Any, ...] = (...,)
         for a in range(g.rank):
             at = np.arange(g.P[a]) * g.s[a] + f[a] * g.d[a] - g.lo[a]
             there = (at >= 0) & (at < g.E[a]) & (at % g.e[a] == 0)
-            pixels.append(np.flatnonzero(there))
-            elements.append(at[there] // g.e[a])
-        read, written = np.ix_(*lead[0], *elements), np.ix_(*lead[1], *pixels)
-        tap: tuple[Any, ...] = (..., *f)
-        ys[written] += np.einsum("goc,bgc...->bgo...", ws[tap], xs[read], optimize=True)
+            written += (evenly(np.flatnonzero(there)),)
+            read += (evenly(at[there] // g.e[a]),)
+        at_w: tuple[Any, ...] = (..., *f)
+        tap = ws[at_w]
+        count = math.prod(xs[read].shape[3:])
+        seen = xs[read].reshape(*xs.shape[:3], count)
+        ys[written] += (tap @ seen).reshape(ys[written].shape)
         if dys is not None:
-            dxs[read] += np.einsum("goc,bgo...->bgc...", ws[tap].conj(), dys[written], optimize=True)
-            count = math.prod(map(len, pixels))
-            seen = xs[read].conj().reshape(*xs.shape[:3], count)
-            dws[tap] = np.einsum(
-                "bgcp,bgop->goc", seen, dys[written].reshape(*ys.shape[:3], count), optimize=True
-            )
+            back = dys[written].reshape(*ys.shape[:3], count)
+            dxs[read] += (tap.conj().swapaxes(1, 2) @ back).reshape(xs[read].shape)
+            dws[at_w] = (back @ seen.conj().swapaxes(2, 3)).sum(axis=0)
     return ys.reshape(g.y_shape), dxs.reshape(x.shape), dws.reshape(w.shape)
 
 
