@@ -82,7 +82,7 @@ def test_a_worker_that_is_lost_with_blocks_of_a_file(
     done = chunks.make_file(Mortal(job, tmp_path / "dead", 3), "y.npy", scheduler=address)
     assert (done.blocks, (tmp_path / "dead").exists()) == (job.count, True)
     np.testing.assert_array_equal(np.load("y.npy"), expected(job))
-    workers.wait_for_workers(2, timeout=60)
+    workers.wait_for_workers(2, timeout=300)
 
 
 def test_a_worker_that_is_lost_with_tiles_of_a_network(workers: Any, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_worker_that_is_lost_with_tiles_of_a_network(workers: Any, tmp_path: P
     )
     assert (tmp_path / "dead").exists()
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), net(np.load(tmp_path / "x.npy")))
-    workers.wait_for_workers(2, timeout=60)
+    workers.wait_for_workers(2, timeout=300)
 
 
 def test_a_worker_that_is_lost_with_chunks_of_lazy_arrays(workers: Any, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_worker_that_is_lost_with_chunks_of_lazy_arrays(workers: Any, tmp_path
         found = made.map_blocks(mortal, dtype="float32").compute(scheduler=workers)
         assert (tmp_path / kind).exists()
         np.testing.assert_array_equal(found, whole)
-        workers.wait_for_workers(2, timeout=60)
+        workers.wait_for_workers(2, timeout=300)
 
 
 CLUSTER = """

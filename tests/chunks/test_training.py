@@ -57,7 +57,7 @@ def test_a_lost_worker_changes_nothing_and_a_new_one_is_used(
 
     def progress(here: train.Progress) -> None:
         if (here.epoch, here.batch) == (1, 3):
-            workers.wait_for_workers(2, timeout=60)
+            workers.wait_for_workers(2, timeout=300)
 
     monkeypatch.setattr(training._ShardStep, "_send", sending)
     made = trainer()
