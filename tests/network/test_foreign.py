@@ -352,7 +352,7 @@ def test_the_two_that_the_standard_has_as_well(wide: str) -> None:
 def test_what_does_not_fit_is_said() -> None:
     inputs, known = {"a": A, "b": B}, GRAINS
     wrong: list[tuple[str, str, dict[str, Any], str]] = [
-        ("FusedConv", "a b", {}, "some of its operators are not known\n  com.microsoft.FusedConv (1 node)"),
+        ("Inverse", "a b", {}, "some of its operators are not known\n  com.microsoft.Inverse (1 node)"),
         (
             "QLinearAdd",
             "a as az",

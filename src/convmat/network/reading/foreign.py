@@ -15,80 +15,22 @@
     QuantizeLinear, DequantizeLinear
                        the standard's
 
-What rewriting does for graphs that quantise and dequantise around float operators then serves these as well. Other
-operators of that domain, and other domains, are not read. Meanings are those of onnxruntime's documentation of its
-contributed operators.
+What rewriting does for graphs that quantise and dequantise around float operators then serves these as well. Those of
+float numbers stand in `fused`. Other operators of that domain, and other domains, are not read. Meanings are those of
+onnxruntime's documentation of its contributed operators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...lazy_dataclass import dataclass
-from ..graph import Array, Node
-
-DOMAIN = "com.microsoft"
-
-OLDEST = 13
-"""The least operator set of the standard whose nodes are written: the first with scales for each index of an axis."""
-
-
-@dataclass
-class Spelt:
-    """One foreign node being spelt out. `version`: the standard's operator set of the nodes it becomes."""
-
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-    version: int
-    known: Mapping[str, Array]
-    """The constants of its graph."""
-    nodes: list[Node] = field(default_factory=list)
-    constants: dict[str, Array] = field(default_factory=dict)
-
-    def __call__(
-        self, op: str, *inputs: str, out: str = "", outputs: tuple[str, ...] = (), **attributes: Any
-    ) -> str:
-        """A node of the standard; the name of its first output."""
-        made = outputs or (out or f"{self.outputs[0] or self.name}/{DOMAIN}/{len(self.nodes)}",)
-        label = self.name if made[0] and made[0] in self.outputs else made[0]
-        self.nodes.append(Node(op, inputs, made, attributes, label, self.version))
-        return made[0]
-
-    def input(self, at: int) -> str:
-        """The name of an input, "" where it is omitted."""
-        return self.inputs[at] if at < len(self.inputs) else ""
-
-    def keep(self, value: Any) -> str:
-        """A constant."""
-        name = f"{self.outputs[0] or self.name}/{DOMAIN}/constant{len(self.constants)}"
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def dequantise(self, at: int, scale: int, zero: int, **attributes: Any) -> str:
-        """An input by its scale and zero point, the numbers of inputs."""
-        zeros = (self.input(zero),) if self.input(zero) else ()
-        return self("DequantizeLinear", self.input(at), self.input(scale), *zeros, **attributes)
-
-    def quantise(self, value: str, scale: int, zero: int, like: int = 0) -> None:
-        """The output; where its zero point is omitted, it is 0 of the type that input `like` has."""
-        name = self.input(zero) or self._zero(like)
-        self("QuantizeLinear", value, self.input(scale), name, out=self.outputs[0])
-
-    def _zero(self, like: int) -> str:
-        """A 0 of an input's type: a constant where a constant of the node tells the type, computed otherwise."""
-        types = {self.known[each].dtype for each in self.inputs if each in self.known}
-        small = types & {np.dtype(np.int8), np.dtype(np.uint8)}
-        if len(small) == 1:
-            return self.keep(np.zeros((), small.pop()))
-        flat = self("Reshape", self.input(like), self.keep(np.array([-1])))
-        nothing = self("Slice", flat, self.keep(np.array([0])), self.keep(np.array([0])))
-        return self("Pad", nothing, self.keep(np.array([0, 1])))
+from ..graph import Array
+from .fused import FUSED, GEMM
+from .spelling import DOMAIN, OLDEST, Foreign, Spelt
 
 
 def _of_two(op: str) -> Callable[[Spelt], None]:
@@ -278,19 +220,6 @@ def _same(op: str) -> Callable[[Spelt], None]:
     return spell
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """One operator: how many inputs and outputs it may have, its attributes with their types, and what it becomes.
-
-    `spell` gives a sentence where a node cannot be spelt out.
-    """
-
-    spell: Callable[[Spelt], str | None]
-    inputs: tuple[int, int]
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    outputs: tuple[int, int] = (1, 1)
-
-
 POOL = {
     "auto_pad": "STRING", "ceil_mode": "INT", "channels_last": "INT", "count_include_pad": "INT",
     "kernel_shape": "INTS", "pads": "INTS", "strides": "INTS",
@@ -310,7 +239,7 @@ FOREIGN: dict[str, Foreign] = {
     "QLinearGlobalAveragePool": Foreign(
         _of_one("GlobalAveragePool", channels=True), (5, 5), {"channels_last": "INT"}
     ),
-    "QGemm": Foreign(_gemm, (6, 9), {"alpha": "FLOAT", "transA": "INT", "transB": "INT"}),
+    "QGemm": Foreign(_gemm, (6, 9), GEMM),
     "MatMulIntegerToFloat": Foreign(_integer_to_float, (4, 7)),
     "DynamicQuantizeMatMul": Foreign(_dynamic_matmul, (3, 5)),
     "MatMulNBits": Foreign(
@@ -321,17 +250,24 @@ FOREIGN: dict[str, Foreign] = {
         {"activation_alpha": "FLOATS", "activation_beta": "FLOATS", "activations": "STRINGS", "clip": "FLOAT",
          "direction": "STRING", "hidden_size": "INT", "input_forget": "INT"}, (0, 3),
     ),
-}  # fmt: skip
-"""By name, those of DOMAIN that are read."""
+} | FUSED  # fmt: skip
+"""By name, those that are read: of DOMAIN, but for BEFORE_THEIR_TIME."""
+
+BEFORE_THEIR_TIME = {"LayerNormalization": 17, "SimplifiedLayerNormalization": 2**31}
+"""Those that onnxruntime writes in the standard's domain, and the operator set from which the standard has them."""
 
 
-def is_read(domain: str, op: str) -> bool:
-    """Whether it is one of them.
+def is_read(domain: str, op: str, version: int = OLDEST) -> bool:
+    """Whether it is one of them; `version`: the operator set of the standard's domain.
 
-    >>> is_read("com.microsoft", "QLinearAdd"), is_read("com.microsoft", "FusedConv"), is_read("my", "QLinearAdd")
+    >>> is_read("com.microsoft", "QLinearAdd"), is_read("com.microsoft", "Inverse"), is_read("my", "QLinearAdd")
     (True, False, False)
+    >>> is_read("", "LayerNormalization", 14), is_read("", "LayerNormalization", 17)
+    (True, False)
     """
-    return domain == DOMAIN and op in FOREIGN
+    if domain in ("", "ai.onnx"):
+        return version < BEFORE_THEIR_TIME.get(op, 0)
+    return domain == DOMAIN and op in FOREIGN and op not in BEFORE_THEIR_TIME
 
 
 def misfit(proto: Any, attributes: Sequence[tuple[str, int]], types: Mapping[str, int]) -> str | None:

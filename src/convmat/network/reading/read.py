@@ -181,7 +181,7 @@ class ModelReader(Values):
         for proto in graph.node:
             if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx") and len(proto.output) == 1:
                 constants[proto.output[0]] = self.constant(proto)
-            elif foreign.is_read(proto.domain, proto.op_type):
+            elif foreign.is_read(proto.domain, proto.op_type, versions[""]):
                 spelt = self.spell(proto, versions, constants)
                 self.told = False  # some are spelt by what their constants hold
                 nodes += spelt.nodes
@@ -280,9 +280,8 @@ class ModelReader(Values):
         """All operators that nobody here knows, in one error."""
         missing: dict[str, int] = {}
         for proto in all_nodes(graph):
-            known = proto.domain in STANDARD and self.is_standard(proto, versions)
-            known = known or foreign.is_read(proto.domain, proto.op_type)
-            if not known:
+            read = foreign.is_read(proto.domain, proto.op_type, versions[""])
+            if not read and not self.is_standard(proto, versions):
                 word = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
                 missing[word] = missing.get(word, 0) + 1
         if missing:
@@ -294,7 +293,7 @@ class ModelReader(Values):
 
     def refuse_unheld(self, graph: Any, versions: dict[str, int]) -> None:
         """All operators, in one error, that nobody wrote here and whose reference is not known to be right."""
-        own = (proto for proto in all_nodes(graph) if proto.domain in STANDARD)
+        own = (proto for proto in all_nodes(graph) if self.is_standard(proto, versions))
         found = list_refused(self.onnx, own, versions)
         if found:
             raise self.error("\n  ".join(("some of its operators are not computed here", *found)))
@@ -303,7 +302,8 @@ class ModelReader(Values):
         """Whether the standard has the operator."""
         try:
             domain = "" if proto.domain == "ai.onnx" else proto.domain
-            return bool(self.onnx.defs.has(proto.op_type, versions.get(proto.domain, 1), domain))
+            known = self.onnx.defs.has(proto.op_type, versions.get(proto.domain, 1), domain)
+            return proto.domain in STANDARD and bool(known)
         except TypeError:  # a version that is no int of C
             return False
 
