@@ -88,19 +88,6 @@ def test_windows_are_sums_of_cosines(name: str) -> None:
                 np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("onesided", [0, 1])
-def test_short_fourier_transforms(onesided: int) -> None:
-    x, window = (
-        np.random.default_rng(0).standard_normal((2, 20, 1)).astype(np.float32),
-        np.hanning(8).astype(np.float32),
-    )
-    for each in (window, None):
-        frames = np.stack([x[:, at : at + 8, 0] for at in range(0, 13, 3)], 1) * (1 if each is None else each)
-        wanted = (np.fft.rfft if onesided else np.fft.fft)(frames)
-        found = net("STFT", 17, [x, np.array(3), each, np.array(8)], onesided=onesided)
-        np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], wanted, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("axis", [1, 2, -2, -1])
 @pytest.mark.parametrize("mode", ["linear", "circular"])
 def test_caches_are_written_from_their_indices_on(axis: int, mode: str) -> None:

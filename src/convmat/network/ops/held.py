@@ -45,7 +45,6 @@ HELD: dict[str, Held] = {
     "RandomUniformLike": Held((1, 22), "dtype high low seed"),
     "RegexFullMatch": Held((20,), "pattern"),
     "RotaryEmbedding": Held((23,), "interleaved num_heads rotary_embedding_dim", "position_ids"),
-    "STFT": Held((17,), "onesided", "window frame_length"),
     "StringConcat": Held((20,)),
     "StringNormalizer": Held((10,), "case_change_action is_case_sensitive stopwords"),
     "StringSplit": Held((20,), "delimiter maxsplit"),
