@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConvmatError
+from ...engine import reduction, thread_pool
+from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
 from ...lazy_dataclass import dataclass
 from ...planner import Bound, PlanOptions
@@ -24,8 +25,8 @@ from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, input_at, step_operator
 from .blocks import cut_slabs
 from .convolution import auto_pad, pads_of, per_axis
-from .options import Options, plan_node
-from .planned import Compared, Planned
+from .options import Options, load_sweep, plan_node
+from .planned import Compared, Planned, Swept
 
 LEAST = 4096
 """Elements of x, from which on an average repays being planned."""
@@ -159,6 +160,8 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     kernel = _kernel(x, along, options) if len(made) == 1 and len(node.outputs) == 1 else ""
     if not isinstance(kernel, str):
         return Compared(kernel)
+    if len(node.outputs) == 1 and (reduced := _reduce_tiles("max", x, along, options)) is not None:
+        return reduced
     if len(node.outputs) > 1 and node.outputs[1]:
         return lambda x, *outs: _with_indices(
             x, outs[0] if node.outputs[0] else None, outs[-1], along, lowest, node.get("storage_order", 0)
@@ -180,8 +183,6 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
 
 def _kernel(x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Maxima | str:
     """Machine code for it; a sentence where there is none."""
-    from ...engine import thread_pool
-
     if x.dtype.name not in ("float32", "float64", "int8", "uint8") or not x.size:
         return f"takes float32, float64 and 8-bit integers, got {x.dtype}"
     w = (x.shape[1], 1, *(each.F for each in along))
@@ -196,6 +197,20 @@ def _kernel(x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Maxi
     if options.record is not None and not isinstance(found, str):
         options.record.add_program(found.program)
     return found
+
+
+def _reduce_tiles(name: str, x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Swept | None:
+    """The step where windows lie side by side and cover x, as those of adaptive pools do: axes of x are reduced."""
+    tiles = all(w.lo == 0 and w.d == 1 and w.P * w.F == w.I and (w.P == 1 or w.s == w.F) for w in along)
+    if not tiles or not x.size:
+        return None
+    shape = (math.prod(x.shape[:2]), *(n for w in along for n in (w.P, w.F)))
+    plan = reduction(name, shape, range(2, len(shape), 2), x.dtype.name, thread_pool.count())
+    try:
+        sweep = load_sweep(plan, options)
+    except EngineError:  # where nothing is compiled
+        return None
+    return None if sweep is None else Swept(sweep, "reduced")
 
 
 def _with_indices(
@@ -236,6 +251,8 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     bound = _plan_mean(node, x, along, options)
     if bound is not None:
         return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
+    if (reduced := _reduce_tiles("mean", x, along, options)) is not None:
+        return reduced
     counts = np.ones((), x.dtype)
     for w in along:
         counts = np.multiply.outer(counts, w.counts(bool(node.get("count_include_pad"))).astype(x.dtype))
