@@ -23,6 +23,12 @@ from convmat.network.reading.known import Parted
 from tests.network.made import model, node, normal
 
 
+@pytest.fixture(autouse=True)
+def _by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are read anew, which takes no longer."""
+    monkeypatch.setattr(read, "_read_usual", lambda *given: None)
+
+
 def kept() -> Readings:
     """As in a process that has not imported the onnx package."""
     found = Readings()

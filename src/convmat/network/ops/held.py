@@ -86,12 +86,12 @@ def list_refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) 
     The standard has them all, with `versions` of the domains.
     """
     found: Counter[tuple[str, str]] = Counter()
-    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
     for proto in protos:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         word = f"{domain}.{proto.op_type}" if domain else proto.op_type
         if word in (*OPERATORS, "Constant"):
             continue
+        optional = onnx.defs.OpSchema.FormalParameterOption.Optional
         schema = onnx.defs.get_schema(proto.op_type, versions.get(proto.domain, 1), domain)
         places = zip(schema.inputs, proto.input, strict=False)
         given = [each.name for each, name in places if name and each.option == optional]

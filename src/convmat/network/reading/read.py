@@ -1,4 +1,6 @@
-"""ONNX files, read with the onnx package and believed in nothing: a Graph, or a NetworkError that says why not.
+"""ONNX files, believed in nothing: a Graph, or a NetworkError that says why not.
+
+Models that have nothing unusual in them are read without the onnx package, all others with it.
 
 Checked here: that the bytes are a model, its operator sets, that every operator is known and computed, that names are
 written once and that some order writes each before it is read; its values are those of `values`. What a node's shapes
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +28,11 @@ from ..ops.held import list_refused
 from . import foreign, values, wire
 from .ahead import ReadAhead
 from .known import KnownGraphs, Parted
+from .messages import read_model
 from .sources import Source, open_source
+from .usual import USUAL, NeedsPackage
 from .values import Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
-from .wire import Place
+from .wire import Place, Unclear
 
 STANDARD = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}
 """The domains whose operators the standard defines."""
@@ -51,6 +56,9 @@ def read_graph(source: Source, readings: KnownGraphs | None = None) -> Graph:
                 known = readings.find(parted, ModelReader(None, name, folder, stream, parted[1], ahead))
                 if known is not None:
                     return known
+            usual = _read_usual(name, folder, stream, parted, ahead)
+            if usual is not None:
+                return usual
             onnx = require_onnx()
             model, places, apart = _model(onnx, stream, parted)
             reader = ModelReader(onnx, name, folder, stream, places, ahead if apart else None)
@@ -61,6 +69,21 @@ def read_graph(source: Source, readings: KnownGraphs | None = None) -> Graph:
         finally:
             if ahead is not None:
                 ahead.close()
+
+
+def _read_usual(
+    name: str, folder: Path | None, stream: io.BufferedIOBase, parted: Parted | None, ahead: ReadAhead | None
+) -> Graph | None:
+    """The graph of a model that has nothing unusual in it, and nothing wrong, read without the onnx package."""
+    if parted is None:
+        return None
+    try:
+        model, places = read_model(parted[0]), parted[1]
+        if not model.HasField("graph") or model.functions or len(places) != len(model.graph.initializer):
+            return None
+        return ModelReader(USUAL, name, folder, stream, places, ahead).graph(model)
+    except (Unclear, NeedsPackage, NetworkError):  # the package says what is wrong, or nothing is
+        return None
 
 
 def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
@@ -132,7 +155,7 @@ def require_onnx() -> Any:
             import onnx
     except ImportError:
         raise NetworkError(
-            "load: reading ONNX files needs the onnx package\n  it is not installed\n  pip install 'convmat[onnx]'"
+            "load: reading this ONNX file needs the onnx package\n  it is not installed\n  pip install 'convmat[onnx]'"
         ) from None
     return onnx
 
