@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto
 
@@ -23,9 +23,10 @@ from convmat.network.graph import MEMORY_LIMIT
 from convmat.network.loading import PLAIN
 from convmat.network.opening import open_network
 from convmat.network.starts import record
+from convmat.network.starts import start as starting
 from convmat.network.starts.recorded import Recorded
 from convmat.network.starts.start import Start
-from tests.network.made import Array, model, node, normal
+from tests.network.made import Array, body, model, node, normal
 
 
 def layers(seed: int, channels: int = 33, size: int = 17) -> bytes:
@@ -58,6 +59,14 @@ def layers(seed: int, channels: int = 33, size: int = 17) -> bytes:
     return model(nodes, {"x": (1, 3, "size", "size")}, "y z", constants)
 
 
+MOST = 1 << 30
+"""Bytes that a recording may take."""
+
+
+LONG = 1e6
+"""Seconds that answers take, until a network prepares itself: a machine may be busy."""
+
+
 class Loads:
     """Loads files as processes do that have not imported the onnx package."""
 
@@ -85,6 +94,8 @@ class Loads:
 
 @pytest.fixture
 def loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loads:
+    monkeypatch.setattr(starting, "run_behind", lambda work: work())
+    monkeypatch.setattr(Start, "over", property(lambda start: start._spent >= LONG and start._is_there()))
     return Loads(tmp_path, monkeypatch)
 
 
@@ -180,7 +191,7 @@ def test_a_network_prepares_itself_when_its_calls_took_as_long(loads: Loads) -> 
     assert same(net(x), wanted)
     start = net._start
     assert start is not None
-    start._spent = 1e6
+    start._spent = LONG
     assert same(net(x), wanted)
     assert net._start is None
     assert unread(net)
@@ -227,7 +238,7 @@ def prepared(content: bytes, x: Array) -> tuple[Any, dict[str, Any]]:
 def test_a_recording_that_answers_otherwise_is_not_kept() -> None:
     x = normal(1, 3, 17, 17)
     program, answer = prepared(layers(50), x)
-    content = record.record(program, {"x": x}, answer, 1.0)
+    content = record.record(program, {"x": x}, answer, 1.0, MOST)
     assert content is not None
     recorded = Recorded(content)
     for fill in (0, 1, 0xFF, None):
@@ -235,7 +246,7 @@ def test_a_recording_that_answers_otherwise_is_not_kept() -> None:
         assert same(found, answer)
     y = answer["y"].copy()
     y[0, 0] = np.nextafter(y[0, 0], np.float32(9))
-    assert record.record(program, {"x": x}, {**answer, "y": y}, 1.0) is None
+    assert record.record(program, {"x": x}, {**answer, "y": y}, 1.0, MOST) is None
 
 
 def test_addresses_that_nobody_knows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,14 +260,14 @@ def test_addresses_that_nobody_knows_are_not_recorded(monkeypatch: pytest.Monkey
     for where, name, instead in hiding:
         with monkeypatch.context() as changed:
             changed.setattr(where, name, instead)
-            assert record.record(program, {"x": x}, answer, 1.0) is None
-    assert record.record(program, {"x": x}, answer, 1.0) is not None
+            assert record.record(program, {"x": x}, answer, 1.0, MOST) is None
+    assert record.record(program, {"x": x}, answer, 1.0, MOST) is not None
 
 
 def test_tables_that_hold_addresses_are_seen() -> None:
     x = normal(1, 3, 17, 17)
     program, _ = prepared(layers(52), x)
-    recorder = record._Recorder(program, {"x": x})
+    recorder = record._Recorder(program, {"x": x}, MOST)
     held_by = np.arange(4)
     held = record._HeldArrays([held_by])
     for table in (np.arange(4), np.arange(9, dtype=np.int32), np.arange(35, dtype=np.uint8)):
@@ -298,25 +309,86 @@ def test_whole_numbers_are_recorded_and_checked(loads: Loads) -> None:
     with pytest.raises(NetworkError, match=r"its indices are -\d+ to 70\n  there are 70 places"):
         net(other)
     assert net(indices).tobytes() == right.tobytes()
-    branch = onnx.parser.parse_model(
-        """<ir_version: 8, opset_import: ["": 17]> g (float[64,65] x, int64 mode) => (y) {
-          one = Constant <value_int = 1> ()
-          is = Equal (mode, one)
-          s = If (is) <then_branch = t () => (float[64,65] a) { a = Exp(x) },
-                       else_branch = e () => (float[64,65] b) { b = Neg(x) }>
-          y = Sigmoid (s)
-        }"""
-    )
-    loads.write(branch.SerializeToString())
-    given = {"x": normal(64, 65), "mode": np.array(1)}
-    loads()(given)
-    assert not loads.start().known
 
 
 def test_networks_with_options_are_not_recorded(loads: Loads) -> None:
     loads.write(layers(60))
     x = normal(1, 3, 17, 17)
     convmat.load(loads.path, exact=True)(x)
+    assert not loads.start().known
+
+
+def rated(rate: int) -> bytes:
+    """A branch that a whole number decides on."""
+    nodes = [
+        node("Equal", "rate wanted", "same"),
+        node("If", "same", "a", then_branch=body("", [node("Mul", "x two", "z")], "z"),
+             else_branch=body("", [node("Neg", "x", "z")], "z")),
+        node("Conv", "a w", "y"),
+    ]  # fmt: skip
+    constants = {"wanted": np.array(rate), "two": np.array(2, np.float32), "w": normal(4, 3, 3, 3)}
+    return model(nodes, {"x": (2, 3, 8, 8), "rate": ()}, "y", constants, kinds={"rate": 7})
+
+
+def test_whole_numbers_that_decide_are_told_apart(loads: Loads) -> None:
+    loads.write(rated(16))
+    x = normal(2, 3, 8, 8)
+    given = [{"x": x, "rate": np.array(rate)} for rate in (16, 8)]
+    wanted = [loads()(each) for each in given]
+    assert wanted[0].tobytes() != wanted[1].tobytes()
+    for _ in range(2):
+        for each, want in zip(given, wanted, strict=True):
+            net = loads()
+            assert net(each).tobytes() == want.tobytes()
+            assert unread(net)
+            assert net(given[0]).tobytes() == wanted[0].tobytes()
+            assert net(given[1]).tobytes() == wanted[1].tobytes()
+
+
+def test_large_files_are_known_by_size_and_times(loads: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "HELD_BYTES", 1000)
+    loads.write(layers(45))
+    x = normal(1, 3, 17, 17)
+    wanted = loads()(x)
+    assert not loads.start().known, "it may be changing"
+    monkeypatch.setattr(starting, "SETTLED_SECONDS", 0)
+    assert same(loads()(x), wanted)
+    net = loads()
+    assert same(net(x), wanted)
+    assert unread(net)
+    assert len(net.graph.nodes) == 9
+    assert same(net(normal(1, 3, 17, 17)), wanted)
+    net = loads()
+    loads.path.unlink()
+    loads.write(layers(46))
+    assert same(net(x), wanted)
+    assert len(net.graph.nodes) == 9, "another file in its place"
+    loads.write(layers(45))
+    loads()(x)
+    net, content = loads(), loads.path.read_bytes()
+    assert unread(net)
+    loads.write(content[:-1] + b"?")
+    assert same(net(x), wanted)
+    with pytest.raises(NetworkError, match="was written to after it was loaded"):
+        net(normal(1, 3, 17, 17).repeat(2, axis=0))
+    assert same(net(x), wanted)
+    loads.write(content)
+    loads()(x)
+    os.utime(loads.path, (1, 1))
+    assert not loads.start().known
+    first = loads()
+    loads.write(layers(46))
+    other = first(x)
+    assert not loads.start().known, "what was read is not what was there"
+    assert not same(loads()(x), wanted) or same(other, wanted)
+
+
+def test_what_takes_longer_to_check_than_to_prepare_is_not_recorded(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "RATE", 1.0)
+    loads.write(layers(47))
+    loads()(normal(1, 3, 17, 17))
     assert not loads.start().known
 
 

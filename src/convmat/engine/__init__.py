@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from .measure.machine import Machine, Peaks, handover_seconds, machine, peaks, remeasure, use_rates_file
     from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
-    from .runtime.digests import digest
+    from .runtime.digests import digest, file_digest
     from .runtime.team import Team
     from .runtime.thread_pool import threads
     from .weighing import requantise, weigh
@@ -89,6 +89,7 @@ _HOMES = {
     "slice_block": ".blas.cuts:slice_block",
     "Cpu": ".cpu:Cpu",
     "digest": ".runtime.digests:digest",
+    "file_digest": ".runtime.digests:file_digest",
     "host": ".cpu:host",
     "usable_cores": ".cpu:usable_cores",
     "erf": ".gaussian:erf",
@@ -250,6 +251,7 @@ __all__ = [
     "elementwise",
     "erf",
     "extreme_places",
+    "file_digest",
     "forest",
     "gelu",
     "gelu_tanh",

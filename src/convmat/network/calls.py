@@ -63,7 +63,7 @@ class CalledGraph:
                     assert self._file is not None
                     from .files.readings import read_again
 
-                    self._graph, self._file = read_again(self._file), None
+                    self._graph, self._file = read_again(self._file()), None
         return self._graph
 
     @property
@@ -102,9 +102,9 @@ class CalledGraph:
         again = self._run_again(x)
         if again is not None:
             return again
-        start, self._start = self._start, None
         _import_what_prepares()
         begin, given = time.perf_counter(), self.inputs_of(x)
+        start, self._start = self._start, None
         program = self._prepare(given)
         seconds = time.perf_counter() - begin
         found = program(given)
@@ -114,8 +114,10 @@ class CalledGraph:
         if start is not None:
             from .starts.record import record
 
-            deciding = self._values_met.names
-            start.keep(given, lambda: record(program, given, found, seconds, deciding))
+            start.keep(
+                given, found, seconds, sum(program.packed.values()),
+                lambda x, y, most: record(program, x, y, seconds, most),
+            )  # fmt: skip
         return copy_lists(found)
 
     def _answer_recorded(self, x: Any, start: Start) -> dict[str, Value] | None:

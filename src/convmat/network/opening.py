@@ -47,7 +47,7 @@ def open_network(
     if start is None:
         made = Network(read_again(source), given, memory_limit, rules)
     else:
-        made = Network(read_again(start.take_file()), given, memory_limit, rules, start=start)
+        made = Network(read_again(start.take_file()()), given, memory_limit, rules, start=start)
     made.source = source
     return made
 

@@ -6,7 +6,9 @@ digest = sha256(length, sha256(piece), sha256(piece), ..)
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 PIECE = 4 << 20
@@ -22,7 +24,31 @@ def digest(data: Any) -> bytes:
     (False, True)
     """
     whole = memoryview(data)
-    starts = range(0, len(whole), PIECE)
+    return _digest_pieces(len(whole), lambda start: whole[start : start + PIECE])
+
+
+def file_digest(descriptor: int, size: int) -> bytes:
+    """The digest of an open file's first bytes, of which no more than a few pieces are in memory at a time.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryFile() as file:
+    ...     _ = file.write(b"a" * 5_000_000)
+    ...     file.flush()
+    ...     file_digest(file.fileno(), 5_000_000) == digest(b"a" * 5_000_000)
+    True
+    """
+
+    def read(start: int) -> bytes:
+        try:
+            return os.pread(descriptor, min(PIECE, size - start), start)
+        except OSError:  # then it is the digest of something else
+            return b""
+
+    return _digest_pieces(size, read)
+
+
+def _digest_pieces(size: int, read: Callable[[int], Any]) -> bytes:
+    starts = range(0, size, PIECE)
     found = [b""] * len(starts)
     waiting = list(enumerate(starts))
 
@@ -32,7 +58,7 @@ def digest(data: Any) -> bytes:
                 at, start = waiting.pop()
             except IndexError:  # another thread took the last one
                 return
-            found[at] = hashlib.sha256(whole[start : start + PIECE]).digest()
+            found[at] = hashlib.sha256(read(start)).digest()
 
     helpers = [threading.Thread(target=work, daemon=True) for _ in range(min(MOST_THREADS, len(starts)) - 1)]
     started = []
@@ -45,7 +71,7 @@ def digest(data: Any) -> bytes:
     work()
     for each in started:
         each.join()
-    return hashlib.sha256(b"".join([len(whole).to_bytes(8, "little"), *found])).digest()
+    return hashlib.sha256(b"".join([size.to_bytes(8, "little"), *found])).digest()
 
 
-__all__ = ["digest"]
+__all__ = ["digest", "file_digest"]

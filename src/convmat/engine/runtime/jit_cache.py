@@ -37,7 +37,7 @@ LEVEL = 2
 MOST_BYTES = 16 << 20
 """Code that is kept in memory for whoever asks next; beyond it, what was asked for longest ago is left to its users."""
 
-RECORDINGS_BYTES = 512 << 20
+RECORDINGS_BYTES = 1 << 30
 """What networks record at most, all together: weights as kernels read them are in it."""
 
 AHEAD = 2

@@ -36,6 +36,8 @@ _HEADER = struct.Struct("<16s32sQ32s")
 START = 128
 """Bytes before data that are mapped, which then lie at a multiple of a cache line."""
 LIMIT_BYTES = 256 << 20
+LARGEST = 4
+"""What part of the limit one object may take."""
 SHARE = 64
 """Parts of the limit: n processes that write at once exceed it together by n of them, and no more."""
 # Links are not followed: they would lead to where others may write. A pipe in a file's place does not block.
@@ -146,13 +148,13 @@ class ObjectCache:
         ...     bytes(cache.map(bytes(32)))
         b'much'
         """
-        if self._usable() and len(data) <= self.limit // 4:
+        if self._usable() and len(data) <= self.limit // LARGEST:
             header = _HEADER.pack(MAPPED, key, len(data), digest(data))
             self._write(key, header.ljust(START, b"\0") + data)
 
     def put(self, key: bytes, data: bytes) -> None:
         """Store an object; where that fails (no space, no permission), it is simply not stored."""
-        if not self._usable() or len(data) > self.limit // 4:
+        if not self._usable() or len(data) > self.limit // LARGEST:
             return
         self._write(key, _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data)
 

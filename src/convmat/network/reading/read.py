@@ -77,8 +77,9 @@ def _read_usual(
     """The graph of a model that has nothing unusual in it, and nothing wrong, read without the onnx package."""
     if parted is None:
         return None
+    places = parted[1]
     try:
-        model, places = read_model(parted[0]), parted[1]
+        model: Any = read_model(parted[0])
         if not model.HasField("graph") or model.functions or len(places) != len(model.graph.initializer):
             return None
         return ModelReader(USUAL, name, folder, stream, places, ahead).graph(model)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 import types
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -39,16 +41,18 @@ from .recorded import (
     WORD,
     Aim,
     Recorded,
+    fixed_value,
 )
-
-MOST_BYTES = 96 << 20
-"""Recordings that take more are not kept: who reads so much weights does not wait for plans."""
 
 ADDRESSES = 1 << 32, 1 << 47
 """Where no number of a job lies, but all memory of a process does."""
 
 TRIES = 4
 """States that are made until arena and scratch lie differently to each other in one of them."""
+
+SIMPLE = frozenset((str, bytes, int, float, bool, type(None)))
+HOLDING_NONE = (type, types.ModuleType, str, bytes, int, float)
+"""Objects that hold no arrays, and their types where there are many of them."""
 
 FILL = 0xFF
 """Bytes of which floats are NaN."""
@@ -58,19 +62,23 @@ class Unrecorded(Exception):
     """Why a program is not recorded."""
 
 
+class Addressed(Unrecorded):
+    """An array holds what may be an address."""
+
+
+PAUSES = (0.1, 0.3)
+"""Seconds before it is tried again."""
+
+
 def record(
-    program: Program,
-    given: Mapping[str, Value],
-    answer: Mapping[str, Value],
-    seconds: float,
-    deciding: Container[str] = (),
+    program: Program, given: Mapping[str, Value], answer: Mapping[str, Value], seconds: float, most: int
 ) -> bytes | None:
     """What another process needs to answer as this program did; None where it is not known to be all of it.
 
-    `seconds`: what preparing it took. `deciding`: inputs whose values branches follow.
+    `seconds`: what preparing it took. `most`: bytes that it may take.
     """
     try:
-        content = _Recorder(program, given, deciding).content(seconds)
+        content = _content(program, given, seconds, most)
         recorded = Recorded(content)
         arrays = recorded.match(dict(given))
         if arrays is None:
@@ -81,6 +89,15 @@ def record(
     return content if found and all(_equal(found[name], answer[name]) for name in answer) else None
 
 
+def _content(program: Program, given: Mapping[str, Value], seconds: float, most: int) -> bytes:
+    """A recording. Calls may run meanwhile, and leave addresses in memory that is no table. Raises Unrecorded."""
+    for pause in PAUSES:
+        with suppress(Addressed):
+            return _Recorder(program, given, most).content(seconds)
+        time.sleep(pause)
+    return _Recorder(program, given, most).content(seconds)
+
+
 def _equal(a: Array, b: Any) -> bool:
     return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
@@ -88,18 +105,21 @@ def _equal(a: Array, b: Any) -> bool:
 class _Recorder:
     """One program on its way into a file."""
 
-    def __init__(self, program: Program, given: Mapping[str, Value], deciding: Container[str] = ()) -> None:
+    def __init__(self, program: Program, given: Mapping[str, Value], most: int) -> None:
         passing = find_passing(program)
         if passing is None:
             raise Unrecorded("its parts wait for shapes")
         self.passing = passing
         if not all(type(x) is np.ndarray and x.dtype.kind in NUMBERS for x in given.values()):
             raise Unrecorded("an input is no array of numbers")
-        if any(name in deciding for name in given):
-            raise Unrecorded("an input's values decide on branches")
         if lowest_memory() < ADDRESSES[0]:
             raise Unrecorded("addresses may look like numbers")
         self.inputs: dict[str, Array] = {name: x for name, x in given.items() if isinstance(x, np.ndarray)}
+        if any(
+            program.specs[name].value is not None and fixed_value(x) is None
+            for name, x in self.inputs.items()
+        ):
+            raise Unrecorded("an input's values decide on something")
         self.arrays = {slot: at for at, slot in enumerate(self.passing.inputs[name] for name in self.inputs)}
         for alias, of in self.passing.aliases.items():  # of an alias, too
             if of in self.arrays:
@@ -107,7 +127,7 @@ class _Recorder:
         self.arrays |= {slot: len(given) + at for at, slot in enumerate(self.passing.outputs)}
         self.state, self.other = self._make_states(program)
         self.arena = address(self.state.arena.values)
-        self.parts = _FileData()
+        self.parts = _FileData(most)
 
     def _make_states(self, program: Program) -> tuple[State, State]:
         """Two states, between which arena and scratch have moved by different distances. Raises Unrecorded."""
@@ -157,7 +177,7 @@ class _Recorder:
         functions = self._find_lasting(words, kinds, roots)
         pointers = np.flatnonzero(kinds >= 0)
         head = {
-            "inputs": [[name, x.shape, x.dtype.str] for name, x in self.inputs.items()],
+            "inputs": [[name, x.shape, x.dtype.str, fixed_value(x)] for name, x in self.inputs.items()],
             "outputs": [[name, shape, dtype.str] for name, shape, dtype in passing.outputs.values()],
             "arena": passing.arena,
             "scratch": len(self.state.arena.scratch(0)[0]),
@@ -236,7 +256,7 @@ class _Recorder:
         words = data[: len(data) // WORD * WORD].view(np.int64)
         of_arena = (words >= self.arena) & (words < self.arena + self.passing.arena)
         if (of_arena | held.contain(words)).any():
-            raise Unrecorded("an array holds an address")
+            raise Addressed("an array holds an address")
 
 
 def _bases(first: State, other: State) -> dict[int, tuple[int, int]]:
@@ -249,9 +269,9 @@ def _bases(first: State, other: State) -> dict[int, tuple[int, int]]:
 class _FileData:
     """Arrays one after the other, each from a multiple of LINE on."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.content: list[Any] = []
-        self._at = 0
+        self._at, self._most = 0, most
 
     def add(self, array: Array) -> dict[str, Any]:
         """Where an array lies."""
@@ -259,7 +279,7 @@ class _FileData:
         room = -len(data) % LINE + LINE
         self.content += [data, bytes(room)]
         at, self._at = self._at, self._at + len(data) + room
-        if self._at > MOST_BYTES:
+        if self._at > self._most:
             raise Unrecorded("it is too much")
         return {"at": at, "size": len(data), "dtype": array.dtype.str}
 
@@ -272,6 +292,7 @@ class _HeldArrays:
         ordered = sorted(found.items(), key=lambda each: each[0])
         self._starts = [start for (start, _), _ in ordered]
         self._ends = [start + size for (start, size), _ in ordered]
+        self._bounds = np.array(self._starts, np.int64), np.array(self._ends, np.int64)
         self._arrays = [array for _, array in ordered]
 
     def find(self, place: int) -> Array:
@@ -285,8 +306,11 @@ class _HeldArrays:
         """Whether each place lies in one of the arrays."""
         if not self._starts:
             return np.zeros(places.shape, bool)
-        at = np.searchsorted(self._starts, places, side="right") - 1
-        return np.asarray((at >= 0) & (places < np.array(self._ends)[at]))
+        starts, ends = self._bounds
+        near = np.flatnonzero((places >= starts[0]) & (places < ends.max()))  # few of a table's numbers are
+        inside = np.zeros(places.shape, bool)
+        inside[near] = places[near] < ends[np.searchsorted(starts, places[near], side="right") - 1]
+        return inside
 
 
 def lowest_memory() -> int:
@@ -308,7 +332,7 @@ def held_arrays(roots: Sequence[Any]) -> Iterator[Array]:
     seen, waiting = set[int](), list(roots)
     while waiting:
         each = waiting.pop()
-        if id(each) in seen or isinstance(each, type | types.ModuleType | str | bytes | int | float):
+        if type(each) in SIMPLE or id(each) in seen or isinstance(each, HOLDING_NONE):
             continue
         seen.add(id(each))
         if isinstance(each, np.ndarray):

@@ -34,15 +34,27 @@ LENGTH = struct.Struct("<Q")
 
 
 class Passed(NamedTuple):
-    """An array that a call brings or makes: its name, its shape and its element type."""
+    """An array that a call brings or makes: its name, its shape, its element type, and a value that it must have."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    value: str | None = None
 
     def fits(self, x: Any) -> bool:
         """Whether x is such an array."""
-        return type(x) is np.ndarray and x.shape == self.shape and x.dtype == self.dtype
+        if type(x) is not np.ndarray or x.shape != self.shape or x.dtype != self.dtype:
+            return False
+        return self.value is None or self.value == fixed_value(x)
+
+
+def fixed_value(x: Array) -> str | None:
+    """The bytes of one whole number or truth value: networks may be prepared for it alone, and so are recordings.
+
+    >>> fixed_value(np.array([16], np.int16)), fixed_value(np.ones(2, bool)), fixed_value(np.ones(1))
+    ('1000', None, None)
+    """
+    return x.tobytes().hex() if x.size == 1 and x.dtype.kind in "iub" else None
 
 
 class Aim(NamedTuple):
@@ -144,8 +156,8 @@ class Recorded(OfThisProcess):
 
 
 def _read_passed(given: Sequence[Any]) -> Passed:
-    name, shape, dtype = given
-    return Passed(name, tuple(shape), np.dtype(dtype))
+    name, shape, dtype, *value = given
+    return Passed(name, tuple(shape), np.dtype(dtype), *value)
 
 
 def _cut(data: Array, part: Mapping[str, Any]) -> Array:
@@ -165,4 +177,5 @@ __all__ = [
     "SCRATCH",
     "Aim",
     "Passed",
+    "fixed_value",
 ]
