@@ -17,7 +17,8 @@ from ..graph import KINDS, Array, Graph, Input, Node, captured_names
 from ..ops import OPERATORS, Options
 from ..ops.dtypes import NARROW, dtype_named
 from ..ops.options import PRECISIONS
-from ..reading.read import MOST_DEPTH, MOST_NODES, ModelReader, require_onnx
+from ..reading.package import require_onnx
+from ..reading.read import MOST_DEPTH, MOST_NODES, ModelReader
 from ..reading.values import MOST_AXES, MOST_ELEMENTS, extent
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
 

@@ -10,7 +10,8 @@ from ..files import to_onnx
 from ..graph import Graph, Node, Spec
 from ..ops.convolution import scale_weights
 from ..preparing import infer
-from ..reading.read import read_graph, require_onnx
+from ..reading.package import require_onnx
+from ..reading.read import read_graph
 from ..rewriting.rewrite import rewrite
 
 OLDEST = 13

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
-from ...processes import importing
 from ..graph import Array, Graph, Input, Node, captured_names
 from ..ops.held import list_refused
 from . import foreign, values, wire
 from .ahead import ReadAhead
 from .known import KnownGraphs, Parted
 from .messages import read_model
+from .package import parse_model, require_graph, require_onnx
 from .sources import Source, open_source
 from .usual import USUAL, NeedsPackage
 from .values import Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
@@ -62,7 +62,7 @@ def read_graph(source: Source, readings: KnownGraphs | None = None) -> Graph:
             onnx = require_onnx()
             model, places, apart = _model(onnx, stream, parted)
             reader = ModelReader(onnx, name, folder, stream, places, ahead if apart else None)
-            graph = reader.graph(_require_graph(model, name, size))
+            graph = reader.graph(require_graph(model, name, size))
             if parted is not None and apart and readings is not None and reader.told:
                 readings.add(parted, graph, reader)
             return graph
@@ -95,7 +95,7 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
     onnx = require_onnx()
     with open_source(source) as (name, folder, stream, size):
         stream.seek(0)
-        model = _require_graph(_parse(onnx, stream.read()), name, size)
+        model = require_graph(parse_model(onnx, stream.read()), name, size)
     reader = ModelReader(onnx, name, folder, places=[None] * len(model.graph.initializer))
     if len(model.functions):
         model = reader.inline(model)
@@ -105,16 +105,6 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             array = reader.tensor(tensor, f"the tensor {tensor.name!r}")
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    return model
-
-
-def _require_graph(model: Any, name: str, size: int) -> Any:
-    """The model, if there is one with a graph in it."""
-    if model is None or not model.HasField("graph") or not model.opset_import:
-        raise NetworkError(
-            f"load: {name} is not an ONNX model\n  {size:,} bytes, no graph in them\n"
-            f"  give a .onnx file, as torch.onnx.export and others write it"
-        )
     return model
 
 
@@ -131,34 +121,13 @@ def _model(
     """The model, without raw data where that is told, and where these are; None where the bytes are no model."""
     if parted is not None:
         data, places = parted
-        model = _parse(onnx, data)
+        model = parse_model(onnx, data)
         # What replaces functions by their nodes is to find all of the model.
         if model is not None and len(places) == len(model.graph.initializer) and not len(model.functions):
             return model, places, True
     stream.seek(0)
-    model = _parse(onnx, stream.read())
+    model = parse_model(onnx, stream.read())
     return model, [None] * len(model.graph.initializer if model is not None else ()), False
-
-
-def _parse(onnx: Any, data: bytes) -> Any:
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except Exception:  # protobuf's own error differs between its implementations
-        return None
-    return model
-
-
-def require_onnx() -> Any:
-    """onnx. Raises NetworkError where it is not installed."""
-    try:
-        with importing("onnx"):
-            import onnx
-    except ImportError:
-        raise NetworkError(
-            "load: reading this ONNX file needs the onnx package\n  it is not installed\n  pip install 'convmat[onnx]'"
-        ) from None
-    return onnx
 
 
 class ModelReader(Values):

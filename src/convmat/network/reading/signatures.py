@@ -246,6 +246,7 @@ ReverseSequence 10 2,2,1,1 batch_axis:2 time_axis:2
 RoiAlign 10 3,3,1,1 mode:3 output_height:2 output_width:2 sampling_ratio:2 spatial_scale:1
 - 16 3,3,1,1 coordinate_transformation_mode:3 mode:3 output_height:2 output_width:2 sampling_ratio:2 spatial_scale:1
 Round 11 1,1,1,1
+STFT 17 2,4,1,1 onesided:2
 Scan 8 2,*,1,* body:5 directions:7 num_scan_inputs:2
 - 9 1,*,1,* body:5 num_scan_inputs:2 scan_input_axes:7 scan_input_directions:7 scan_output_axes:7
   scan_output_directions:7
