@@ -275,7 +275,7 @@ def test_states_that_callers_carry_are_read_and_written_in_one_chain(op: str, st
 
 
 def test_what_kernels_do_not_take() -> None:
-    """Weights that are computed, sequences that end, activations without a kernel, little work."""
+    """Weights that are computed, sequences that end, activations without a kernel; little work they do."""
     X, W, R = (Spec.of(normal(9, 1, 8)), Spec.of(normal(1, 64, 8)), Spec.of(normal(1, 64, 64)))
     shape = (Spec((9, 1, 1, 64), np.dtype(np.float32)),)
 
@@ -287,7 +287,8 @@ def test_what_kernels_do_not_take() -> None:
     assert not quick([X, W, Spec(R.shape, R.dtype)])
     assert not quick([X, W, R, None, Spec.of(np.array([4], np.int32))])
     assert not quick([X, W, R], activations=["Softsign"])
-    assert not quick([Spec((1, 1, 8), X.dtype), W, R])
+    assert quick([Spec((1, 1, 8), X.dtype), W, R])
+    assert quick([Spec((1, 1, 8), X.dtype), Spec.of(normal(1, 2, 8)), Spec.of(normal(1, 2, 2))])
 
 
 @pytest.mark.parametrize("op", GATES)

@@ -28,9 +28,6 @@ from .linear import DENSE, dense
 from .options import Options
 from .planned import Planned
 
-LEAST_WORK = 1 << 14
-"""Multiplications by R from which on a kernel repays being compiled."""
-
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""
 
@@ -282,7 +279,7 @@ def roll_cell(
     applied = _read_activations(functions)
     if (
         applied is None or not {"W", "R", "B", "P"}.intersection(inputs) <= constant.keys()
-        or wiring.dtype.name not in DENSE or not e.I or e.T * e.B * e.D * e.G * e.H * e.H < LEAST_WORK
+        or wiring.dtype.name not in DENSE or not e.I
     ):  # fmt: skip
         return None
     before = node.op == "GRU" and not node.get("linear_before_reset", 0)
