@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 
@@ -316,6 +317,18 @@ def test_networks_with_options_are_not_recorded(loads: Loads) -> None:
     x = normal(1, 3, 17, 17)
     convmat.load(loads.path, exact=True)(x)
     assert not loads.start().known
+
+
+def test_networks_of_several_files_are_not_recorded(loads: Loads) -> None:
+    """Whose weights lie in a file beside the model's: that may change, and the model's stays what it was."""
+    weights, x = normal(24, 16), normal(8, 24)
+    made = onnx.load_from_string(model([node("MatMul", "x w", "y")], {"x": (8, 24)}, "y", {"w": weights}))
+    onnx.save(made, loads.path, save_as_external_data=True, location="weights", size_threshold=0)
+    wanted = loads()(x)
+    (loads.path.parent / "weights").write_bytes((2 * weights).tobytes())
+    net = loads()
+    assert not unread(net)
+    np.testing.assert_allclose(net(x), 2 * wanted, rtol=1e-5)
 
 
 def rated(rate: int) -> bytes:

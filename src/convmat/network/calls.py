@@ -111,7 +111,7 @@ class CalledGraph:
         from .preparing.latest import Latest
 
         self._latest = Latest.of(given, program, self._values_met.names)
-        if start is not None:
+        if start is not None and self.graph.whole:  # by the file alone it is known again
             from .starts.record import record
 
             start.keep(

@@ -190,6 +190,8 @@ class Graph:
     """The inputs of a body, the last of them, that are values around its node."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Inputs that stay from call to call, and the outputs that take their places; "" where nothing does."""
+    whole: bool = True
+    """Whether all of it lay in one file: none of its constants in others beside that."""
 
     @kept_property
     def producer(self) -> dict[str, Node]:

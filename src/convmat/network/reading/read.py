@@ -149,7 +149,8 @@ class ModelReader(Values):
         inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
         outputs = tuple(value.name for value in graph.output)
         self.named = bool(graph.name)
-        return self.connect(nodes, inputs, outputs, constants, graph.name or self.name)
+        made = self.connect(nodes, inputs, outputs, constants, graph.name or self.name)
+        return made if self.whole else replace(made, whole=False)
 
     def body(self, graph: Any, versions: dict[str, int]) -> Graph:
         """The graph in an attribute of a node: what it reads of the values around it are further inputs."""

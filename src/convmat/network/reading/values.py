@@ -57,6 +57,8 @@ class Values:
         """Arrays over raw data as they lie in the stream, each with the number of its initializer."""
         self.told = True
         """Whether all other values are told by the model without raw data."""
+        self.whole = True
+        """Whether no value lies in another file."""
         self.named = True
         """Whether the model says what its graph is called; else that is called what the model is."""
 
@@ -148,7 +150,7 @@ class Values:
 
     def external(self, proto: Any, what: str, dtype: np.dtype[Any]) -> Array:
         """A tensor kept in a file of its own, which must lie in the model's folder or below it."""
-        self.told = False
+        self.told = self.whole = False
         about = {each.key: each.value for each in proto.external_data}
         location = about.get("location", "")
         if self.folder is None:
