@@ -104,6 +104,24 @@ def test_what_is_unusual_is_read_by_the_package(monkeypatch: pytest.MonkeyPatch)
     assert not usual(made().replace(b"either", b"e\xff\xfeher"), monkeypatch), "no text"
 
 
+def test_a_model_without_operator_sets_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = onnx.load_from_string(made())
+    del without.opset_import[:]
+    assert not usual(without.SerializeToString(), monkeypatch)
+
+
+def test_a_choice_said_twice_is_read_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protobuf keeps the first where it does not know the second: here that the data lie in another file."""
+    whole = onnx.load_from_string(made())
+    tensor = whole.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    known = tensor.SerializeToString()
+    tensor.MergeFromString(b"\x70\x63")
+    assert tensor.data_location == onnx.TensorProto.EXTERNAL
+    assert tensor.SerializeToString() == known + b"\x70\x63"
+    assert not usual(whole.SerializeToString(), monkeypatch)
+
+
 def test_changed_bytes_are_read_as_protobuf_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     rng, taken = random.Random(2), 0
     for each in [*(m.SerializeToString() for m in models()), made()] * 15:

@@ -58,11 +58,11 @@ FIELDS = {
     "7 domain text",
     "AttributeProto": "1 name text, 2 f float, 3 i int64, 4 s bytes, 5 t TensorProto, 6 g GraphProto, 7 floats float[],"
     "8 ints int64[], 9 strings bytes[], 10 tensors TensorProto[], 11 graphs GraphProto[], 14 tp any,"
-    "15 type_protos any[], 20 type int32, 21 ref_attr_name text, 22 sparse_tensor SparseTensorProto,"
+    "15 type_protos any[], 20 type enum, 21 ref_attr_name text, 22 sparse_tensor SparseTensorProto,"
     "23 sparse_tensors SparseTensorProto[]",
     "TensorProto": "1 dims int64[], 2 data_type int32, 3 segment any, 4 float_data float[], 5 int32_data int64[],"
     "6 string_data bytes[], 7 int64_data int64[], 8 name text, 9 raw_data bytes, 10 double_data double[],"
-    "11 uint64_data int64[], 13 external_data StringStringEntryProto[], 14 data_location int32",
+    "11 uint64_data int64[], 13 external_data StringStringEntryProto[], 14 data_location enum",
     "StringStringEntryProto": "1 key text, 2 value text",
     "SparseTensorProto": "1 values TensorProto, 2 indices TensorProto, 3 dims int64[]",
     "ValueInfoProto": "1 name text, 2 type TypeProto",
@@ -81,7 +81,7 @@ ONE_OF = {
     "Dimension": "dim_value dim_param",
 }
 
-NOTHING = {"text": "", "bytes": b"", "int64": 0, "int32": 0, "float": 0.0, "double": 0.0}
+NOTHING = {"text": "", "bytes": b"", "int64": 0, "int32": 0, "enum": 0, "float": 0.0, "double": 0.0}
 """What a field is that a message does not have."""
 
 PACKED: dict[str, np.dtype[Any]] = {"float": np.dtype("<f4"), "double": np.dtype("<f8")}
@@ -146,6 +146,8 @@ def _read(kind: type[Message], data: memoryview, count: Iterator[int], depth: in
                 raise Unclear
             value = _read(KINDS[what], value, count, depth + 1)
         else:
+            if what == "enum" and name in found:  # protobuf keeps the first where it does not know the second
+                raise Unclear
             value = _plain(what, form, value, many)
         if not many:
             found[name] = value
@@ -181,7 +183,7 @@ def _plain(what: str, form: int, value: Any, many: bool) -> Any:
         return struct.unpack("<f" if what == "float" else "<d", value)[0]
     if form != VARINT:
         raise Unclear
-    if what == "int32" and value >= 2**31:
+    if what in ("int32", "enum") and value >= 2**31:
         raise Unclear
     return value - 2**64 if value >= 2**63 else value
 

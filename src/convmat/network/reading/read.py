@@ -80,7 +80,8 @@ def _read_usual(
     places = parted[1]
     try:
         model: Any = read_model(parted[0])
-        if not model.HasField("graph") or model.functions or len(places) != len(model.graph.initializer):
+        odd = not model.HasField("graph") or not model.opset_import or model.functions
+        if odd or len(places) != len(model.graph.initializer):
             return None
         return ModelReader(USUAL, name, folder, stream, places, ahead).graph(model)
     except (Unclear, NeedsPackage, NetworkError):  # the package says what is wrong, or nothing is
