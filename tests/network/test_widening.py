@@ -14,7 +14,7 @@ import convmat
 from convmat.engine.cpu import host
 from convmat.network.graph import Spec
 
-from .made import node, normal
+from .made import model, node, normal
 
 X = (2, 3, 8, 8)
 
@@ -51,8 +51,8 @@ def narrow() -> bytes:
 
 
 def truth(x: Any) -> dict[str, Any]:
-    model = onnx.load_from_string(narrow())
-    w, dense = (numpy_helper.to_array(t).astype(np.float64) for t in model.graph.initializer[:2])
+    read = onnx.load_from_string(narrow())
+    w, dense = (numpy_helper.to_array(t).astype(np.float64) for t in read.graph.initializer[:2])
     a = convmat.conv(x.astype(np.float64), w, padding=1)
     b = a / (1 + np.exp(-a))
     scores = b.mean((2, 3)) @ dense
@@ -73,6 +73,31 @@ def test_values_between_are_wide_and_outputs_rounded_once() -> None:
     assert types <= {"float32", "float16"}
     assert inside.specs["flat"].dtype == np.float32
     assert all(array.dtype == np.float16 for array in net.graph.constants.values())
+
+
+@pytest.mark.parametrize("op", ["Gather", "ScatterND", "Mul"])
+def test_a_constant_that_is_an_output_too(op: str) -> None:
+    """Nodes read it in float32, and the outside in its own type; by kernels, since something is large."""
+    table = normal(9, 5).astype(np.float16)
+    nodes = {
+        "Gather": node("Gather", "t i", "y"),
+        "ScatterND": node("ScatterND", "t j rows", "y"),
+        "Mul": node("Mul", "t rows", "y"),
+    }
+    whole = model(
+        [node("Neg", "table", "t"), nodes[op], node("Neg", "large", "z")],
+        {"large": (70, 70), "i": (3,), "j": (1, 1), "rows": (1, 5)}, "t y z", {"table": table},
+        opset=18, dtype=TensorProto.FLOAT16, kinds={"i": TensorProto.INT64, "j": TensorProto.INT64},
+    )  # fmt: skip
+    rows, large = normal(1, 5, seed=1).astype(np.float16), normal(70, 70).astype(np.float16)
+    given = {"large": large, "i": np.array([3, -1, 0]), "j": np.array([[4]]), "rows": rows}
+    put = -table
+    put[4] = rows
+    right = {"Gather": -table[given["i"]], "ScatterND": put, "Mul": -table * rows}[op]
+    found = convmat.load(whole)(given)
+    np.testing.assert_array_equal(found["t"], -table)
+    np.testing.assert_array_equal(found["y"], right)
+    assert found["t"].dtype == found["y"].dtype == np.float16
 
 
 def test_narrow_as_the_file_has_them() -> None:

@@ -33,7 +33,8 @@ def widen(graph: Graph, specs: Mapping[str, Spec]) -> tuple[Graph, dict[str, Spe
         return graph, dict(specs)
     inner = {each.name: f"{each.name}/wide" for each in graph.inputs if is_half(specs[each.name])}
     made = {name for node in graph.nodes for name in node.outputs}
-    inner |= {name: f"{name}/wide" for name in graph.outputs if name in made and is_half(specs[name])}
+    inside = made | {name for node in graph.nodes for name in node.inputs}
+    inner |= {name: f"{name}/wide" for name in graph.outputs if name in inside and is_half(specs[name])}
     wide = {inner.get(name, name): wide_spec(spec) for name, spec in specs.items()}
     nodes = [_cast(name, inner[name], FLOAT) for each in graph.inputs if (name := each.name) in inner]
     nodes += [_rename(node, inner, specs) for node in graph.nodes]
@@ -42,11 +43,10 @@ def widen(graph: Graph, specs: Mapping[str, Spec]) -> tuple[Graph, dict[str, Spe
         for name in dict.fromkeys(graph.outputs)
         if name in inner and name in made
     ]
-    # An output may be a constant as it is: that keeps its type.
-    constants = {
-        name: array if name in graph.outputs else widen_arrays(array)
-        for name, array in graph.constants.items()
-    }
+    given = graph.constants
+    constants = {inner.get(name, name): widen_arrays(array) for name, array in given.items()}
+    # An output may be a constant as it is: that keeps its type, beside what nodes read.
+    constants |= {name: given[name] for name in graph.outputs if name in given}
     wide |= {name: Spec.of(array) for name, array in constants.items()}
     wide |= {name: specs[name] for name in inner}
     return replace(graph, nodes=tuple(nodes), constants=constants), wide
