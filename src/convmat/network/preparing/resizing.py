@@ -67,8 +67,8 @@ class Settled:
         shaped = frozenset(folded.constants.keys() - constant)
         if not named <= specs.keys() or not _only_shape(shaped, folded) or not _only_shape(shaped, made):
             return None
-        if shaped and any(operator_of(node).bodies is not None for node in source.nodes):
-            return None  # of which shapes may choose one
+        if any(operator_of(node).bodies is not None for node in source.nodes):
+            return None  # of which shapes may have chosen one, by constants that nothing reads any more
         shapes = {name for node in made.nodes if node.op in SHAPING for name in node.outputs}
         if any(node.op in SHAPING and node.outputs[0] not in shapes for node in folded.nodes):
             return None  # a rule went around it: for these shapes it does nothing, or adds axes of 1
