@@ -396,3 +396,21 @@ def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: 
         "tile.ll",
         text[text.index("define void @tile_8_2(") : text.index("\n}\n", text.index("@tile_8_2(")) + 3],
     )
+
+
+def test_what_packing_leaves_out_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what lay there before: an address in it would keep a network from being recorded."""
+    made: list[Array] = []
+    allocate = jit.allocate_aligned
+
+    def allocate_aligned(count: int) -> Array:
+        for old in [np.full(count + 64, 255, np.uint8) for _ in range(8)]:
+            del old
+        made.append(allocate(count))
+        return made[-1]
+
+    monkeypatch.setattr(jit, "allocate_aligned", allocate_aligned)
+    plan = convmat.plan((1, 64, 14, 14), (30, 64, 3, 3), padding=1, lowering="winograd 2")
+    plan.bind(np.ones((30, 64, 3, 3), np.float32))
+    assert any(each.any() for each in made)
+    assert not any((each == 255).any() for each in made)
