@@ -94,7 +94,7 @@ def test_cache(run: Run, folder: Path) -> None:
         "bytes": 0,
         "limit": 256 << 20,
         "refused": None,
-        "recordings": {"files": 0, "bytes": 0, "limit": 512 << 20},
+        "recordings": {"files": 0, "bytes": 0, "limit": 1 << 30},
     }
     jit_cache.recordings().put(bytes(32), b"recorded")
     jit_cache.disk().put(bytes(32), b"code")

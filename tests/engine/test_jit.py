@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import convmat
 from convmat.cases import LAYERS, Case, case
-from convmat.engine import jit
+from convmat.engine import jit, launch
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.panel import plan as panel_plan
 from convmat.engine.kernels.panel import tiling
@@ -401,12 +401,11 @@ def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: 
 def test_what_packing_leaves_out_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what lay there before: an address in it would keep a network from being recorded."""
     made: list[Array] = []
-    allocate = jit.allocate_aligned
 
     def allocate_aligned(count: int) -> Array:
         for old in [np.full(count + 64, 255, np.uint8) for _ in range(8)]:
             del old
-        made.append(allocate(count))
+        made.append(launch.allocate_aligned(count))
         return made[-1]
 
     monkeypatch.setattr(jit, "allocate_aligned", allocate_aligned)
