@@ -135,6 +135,22 @@ def test_constants_and_inputs_without_values() -> None:
     assert second.startswith("  [5, 3, 3, 3] float32: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind"), [("value_int", 1.5, 2), ("value_ints", b"10", 7), ("value_float", 3, 1)]
+)
+def test_constants_of_other_types(name: str, value: Any, kind: int) -> None:
+    """Such a number was cut off or read from a text; one of no type at all ended in a TypeError."""
+    wrong = helper.make_node("Constant", [], ["c"], **{name: value})
+    for _ in range(2):
+        given = model([wrong, node("Identity", "c", "y")], {"x": (2,)}, "y")
+        with pytest.raises(
+            convmat.NetworkError, match=f"its attribute '{name}' is of type {wrong.attribute[0].type}\n"
+        ):
+            convmat.load(given)
+        assert wrong.attribute[0].type != kind
+        wrong.attribute[0].ClearField("type")
+
+
 def test_element_types_without_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ml_dtypes, "bfloat16")
     with pytest.raises(convmat.NetworkError) as error:

@@ -34,6 +34,13 @@ MOST_ELEMENTS = 2**48
 PLAIN = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13))
 """ONNX's numbers of the element types whose raw data are as NumPy has them: real numbers of 1 to 8 bytes, truth."""
 
+CONSTANTS = {
+    "value": ("TENSOR", None), "sparse_value": ("SPARSE_TENSOR", None), "value_float": ("FLOAT", np.float32),
+    "value_floats": ("FLOATS", np.float32), "value_int": ("INT", np.int64), "value_ints": ("INTS", np.int64),
+    "value_string": ("STRING", np.object_), "value_strings": ("STRINGS", np.object_),
+}  # fmt: skip
+"""The attributes of which a Constant has one: of which type it is, and the elements of numbers and texts."""
+
 
 class Values:
     """What a model's messages hold; `name` is what errors call the model, `folder` where its external data may lie.
@@ -226,21 +233,15 @@ class Values:
     def constant(self, proto: Any) -> Array:
         """What a Constant node holds."""
         what = f"Constant {proto.output[0]!r}"
+        for each in proto.attribute:
+            kind = CONSTANTS.get(each.name, ("", None))[0]
+            if kind and each.type != getattr(self.onnx.AttributeProto, kind):
+                said = f"its attribute {each.name!r} is of type {each.type}"
+                raise self.error(f"{what}: {said}\n  the operator has {kind}")
         found = {a.name: self.attribute(a, what) for a in proto.attribute}
-        if len(found) == 1:
-            name, value = next(iter(found.items()))
-            if name == "value" and isinstance(value, np.ndarray):
-                return value
-            if name == "sparse_value" and isinstance(value, np.ndarray):
-                return value
-            kinds: dict[str, Any] = {
-                "value_float": np.float32,
-                "value_int": np.int64,
-                "value_string": np.object_,
-            }
-            kinds |= {f"{name}s": kind for name, kind in kinds.items()}
-            if name in kinds and not isinstance(value, np.ndarray):
-                return _freeze(np.array(value, kinds[name]))
+        if len(found) == 1 and CONSTANTS.keys() & found.keys():
+            (name, value), *_ = found.items()
+            return value if isinstance(value, np.ndarray) else _freeze(np.array(value, CONSTANTS[name][1]))
         raise self.error(f"{what} holds no value\n  its attributes: {', '.join(found) or 'none'}")
 
     def input(self, value: Any) -> Input:
