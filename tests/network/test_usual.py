@@ -140,6 +140,14 @@ def test_numbers_side_by_side(numbers: list[int]) -> None:
         assert list(getattr(message, name)) == numbers
 
 
+def test_numbers_in_several_parts() -> None:
+    parts = [onnx.TensorProto(int64_data=[i, -i, 300]).SerializeToString() for i in range(3)]
+    for data in (b"".join(parts), parts[0] + b"\x38\x05", b"\x38\x05" + parts[1], parts[2]):
+        wanted = onnx.TensorProto.FromString(data).int64_data
+        message = messages._read(messages.KINDS["TensorProto"], memoryview(data), iter(range(99)), 0)
+        assert list(message.int64_data) == list(wanted)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("data", [b"\x80", b"\xff" * 9 + b"\x02", b"\x80" * 10 + b"\x01", b"\x01\x80"])
 def test_numbers_side_by_side_that_are_none(data: bytes) -> None:
     with pytest.raises(Unclear):

@@ -102,7 +102,7 @@ def _to_array(proto: Any) -> Array:
         return np.frombuffer(proto.raw_data, dtype.newbyteorder("<")).reshape(proto.dims)
     for name, (kept, types) in DATA.items():
         if proto.data_type in types:
-            return np.array(getattr(proto, name), kept).astype(dtype).reshape(proto.dims)
+            return np.asarray(getattr(proto, name), kept).astype(dtype, copy=False).reshape(proto.dims)
     raise NeedsPackage
 
 
