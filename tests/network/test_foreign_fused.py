@@ -188,6 +188,38 @@ def test_attention_to_what_is_added(T: int) -> None:
     )
 
 
+SHAPED: dict[str, tuple[Array, Array]] = {
+    "ends and begins": (
+        np.array([2, 1, 1, 0], np.int32),
+        np.array([[[False, True]], [[True, False]]]),
+    ),
+    "each of each": (
+        np.array([[[1, 0], [1, 1]], [[0, 1], [1, 0]]], np.int32),
+        np.array([[[1, 0], [1, 1]], [[0, 1], [1, 0]]]) > 0,
+    ),
+}
+
+
+@pytest.mark.parametrize("mask", SHAPED)
+@pytest.mark.parametrize("opset", [17, 18])
+def test_attention_by_masks_of_other_shapes(mask: str, opset: int) -> None:
+    """As many numbers as (B, T) has for T = 2 are ends and begins all the same."""
+    inputs = {"x": X[:, :2].copy(), "m": SHAPED[mask][0]}
+    made = model("Attention", inputs, {"w": WORDS, "b": GIVEN}, "x w b m", "y", opset, num_heads=HEADS)
+    hidden = np.where(SHAPED[mask][1][:, None], 0, -10000.0)
+    wanted = attention(inputs["x"], None, added=hidden)
+    np.testing.assert_allclose(run(made, inputs)[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 1, 4, 4)])
+def test_masks_of_attention_that_are_refused(shape: tuple[int, ...]) -> None:
+    """Sums of lengths, of which there are as many as (B, T) has numbers for T = 4; and maps."""
+    inputs = {"x": X[:, :4].copy(), "m": np.ones(shape, np.int32)}
+    made = model("Attention", inputs, {"w": WORDS, "b": GIVEN}, "x w b m", num_heads=HEADS)
+    with pytest.raises(NetworkError, match="extents from 0 on"):
+        run(made, inputs)
+
+
 @pytest.mark.outside
 @pytest.mark.parametrize("mask", MASKS)
 def test_attention_as_onnxruntime_has_it(mask: str) -> None:

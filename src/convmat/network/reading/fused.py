@@ -150,7 +150,7 @@ def _embedding(s: Spelt) -> None:
 
 
 def _attention(s: Spelt) -> str | None:
-    """Heads side by side in q, k and v, which are one product; a mask of (B, T) numbers that are not 0, or of (B,)."""
+    """Heads side by side in q, k and v, which are one product; a mask of one of four shapes."""
     if any(s.input(at) for at in (4, 6)) or s.output(1) or s.attributes.get("do_rotary", 0):
         return " has a past, a present or rotates\n  one without is read: export the model without a cache"
     w = s.known.get(s.input(1))
@@ -186,17 +186,40 @@ def _attention(s: Spelt) -> str | None:
         seen = s("Cast", s("Trilu", s("Cast", ones, to=6), since=14, upper=0), to=9)
         scores = s("Where", seen, scores, s.keep(np.asarray(np.finfo(w.dtype).min, w.dtype)))
     if s.input(3):
-        shape = s("Shape", scores)
-        batch = s("Slice", shape, s.keep([0]), s.keep([1]))
-        lines = s("Reshape", s.input(3), s("Concat", batch, s.keep([1, 1, -1]), axis=0))
-        last = s("Squeeze", s("Slice", shape, s.keep([3]), s.keep([4])), s.keep([0]))
-        upto = s("Less", s("Range", s.keep(0), last, s.keep(1)), s("Cast", lines, to=7))
-        wide = s("Equal", s("Slice", s("Shape", lines), s.keep([3]), s.keep([4])), s.keep([1]))
-        seen = s("Where", wide, upto, s("Cast", lines, to=9))
-        scores = s("Add", scores, s("Where", seen, s.keep(np.zeros((), w.dtype)), s.keep(hidden)))
+        scores = s(
+            "Add", scores, s("Where", _compare_mask(s, scores), s.keep(np.zeros((), w.dtype)), s.keep(hidden))
+        )
     made = s("Transpose", s("MatMul", s("Softmax", scores, axis=-1), v), perm=(0, 2, 1, 3))
     s("Reshape", made, s.keep([0, 0, sizes[2]]), out=s.outputs[0])
     return None
+
+
+def _compare_mask(s: Spelt, scores: str) -> str:
+    """Whether the mask of an Attention lets each of the scores (B, H, S, T) be seen, broadcast to them.
+
+    It has numbers that are not 0 where it does, (B, T) or (B, S, T), or where keys end, (B,), and behind these where
+    they begin, (2B,). Of other shapes a node here says that they do not fit.
+    """
+    mask, none, one = s.input(3), s.keep([0]), s.keep([1])
+    shape, extents = s("Shape", scores), s("Shape", mask)
+    batch, rank = s("Slice", shape, none, one), s("Shape", extents)
+    more = s("ConstantOfShape", s("Sub", s.keep([3]), rank), value=np.ones(1, np.int64))
+    to = s("Concat", s("Slice", extents, none, one), one, more, s("Slice", extents, one, s.keep([4])), axis=0)
+    lines = s("Cast", s("Reshape", mask, to), to=9)
+    ranges = s("Equal", rank, one)
+    flat = s("Cast", s("Reshape", mask, s.keep([-1])), to=7)
+    flat = s("Slice", flat, none, s("Where", ranges, s("Shape", flat), batch))
+    twice = s("Mul", batch, s.keep([2]))
+    missing = s("Sub", twice, s("Shape", flat))  # below 0: no such mask
+    both = s("Concat", flat, s("ConstantOfShape", missing, value=np.zeros(1, np.int64)), axis=0)
+    column = s("Concat", batch, s.keep([1, 1, 1]), axis=0)
+    ends, begins = (
+        s("Reshape", s("Slice", both, first, stop), column) for first, stop in ((none, batch), (batch, twice))
+    )
+    last = s("Squeeze", s("Slice", shape, s.keep([3]), s.keep([4])), none)
+    keys = s("Range", s.keep(0), last, s.keep(1))
+    within = s("And", s("Less", keys, ends), s("Not", s("Less", keys, begins)))
+    return s("Where", ranges, within, s("Slice", lines, none, batch))
 
 
 CONV = {
