@@ -150,20 +150,20 @@ class ObjectCache:
         """
         if self._usable() and len(data) <= self.limit // LARGEST:
             header = _HEADER.pack(MAPPED, key, len(data), digest(data))
-            self._write(key, header.ljust(START, b"\0") + data)
+            self._write(key, header.ljust(START, b"\0"), data)
 
     def put(self, key: bytes, data: bytes) -> None:
         """Store an object; where that fails (no space, no permission), it is simply not stored."""
         if not self._usable() or len(data) > self.limit // LARGEST:
             return
-        self._write(key, _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data)
+        self._write(key, _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()), data)
 
-    def _write(self, key: bytes, content: bytes) -> None:
+    def _write(self, key: bytes, header: bytes, data: bytes) -> None:
         """Put a file in its place, and make room where there is too much."""
-        if not replace(self._place(key), content):
+        if not replace(self._place(key), header, data):
             return
         if self._added is not None:
-            self._added += len(content)
+            self._added += len(header) + len(data)
         if self._added is None or self._added > self.limit // SHARE:
             self._trim()
 
@@ -305,12 +305,12 @@ def read_own(path: Path, most: int) -> bytes:
         return b""
 
 
-def replace(path: Path, content: bytes) -> bool:
-    """Write a file of ours whole, or leave it as it was; whether it could be written."""
+def replace(path: Path, *parts: bytes) -> bool:
+    """Write a file of ours whole, part by part, or leave it as it was; whether it could be written."""
     temporary = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.tmp")
     try:
         with os.fdopen(os.open(temporary, WRITE, 0o600), "wb") as file:
-            file.write(content)
+            file.writelines(parts)
         os.replace(temporary, path)
     except OSError:
         with suppress(OSError):
