@@ -463,11 +463,7 @@ def indexed(pick: Pick) -> None:
     plan = indexed_copy(where, integer, int(pick.integers(1, 4)))
     assert isinstance(plan, SweepPlan), plan
     assert isinstance(plan.recipe, IndexedCopy)
-    avx2, recipe = Cpu.named("x86-64-v3"), plan.recipe
-    if avx2.runs_here() and pick.integers(2):
-        plan = replace(plan, cpu=avx2, recipe=replace(recipe, lanes=recipe.lanes and 32 // recipe.type.bytes))
-    sweep = Sweep(plan)
-    sweep.load()
+    sweep = loaded_for_some_vectors(pick, plan, plan.recipe)
     arrays: list[Array] = [x, index.astype(integer), np.array(where.extents, np.int64), np.zeros_like(right)]
     for Fenced.behind in (True, False):
         fenced = [Fenced.holding(each) for each in arrays]
@@ -477,6 +473,16 @@ def indexed(pick: Pick) -> None:
         sweep(*given)
         assert fenced[-1].untouched()
         np.testing.assert_array_equal(given[-1], right)
+
+
+def loaded_for_some_vectors(pick: Pick, plan: SweepPlan, recipe: IndexedCopy | Scatter) -> Sweep:
+    """The kernel for the vectors of this CPU, or half of the time for AVX2's where they run."""
+    avx2 = Cpu.named("x86-64-v3")
+    if avx2.runs_here() and pick.integers(2):
+        plan = replace(plan, cpu=avx2, recipe=replace(recipe, lanes=recipe.lanes and 32 // recipe.type.bytes))
+    sweep = Sweep(plan)
+    sweep.load()
+    return sweep
 
 
 def scattered(pick: Pick) -> None:
@@ -504,11 +510,7 @@ def scattered(pick: Pick) -> None:
     plan = scatter(where, how, dtype, integer, int(pick.integers(1, 4)))
     assert isinstance(plan, SweepPlan), plan
     assert isinstance(plan.recipe, Scatter)
-    avx2, recipe = Cpu.named("x86-64-v3"), plan.recipe
-    if avx2.runs_here() and pick.integers(2):
-        plan = replace(plan, cpu=avx2, recipe=replace(recipe, lanes=recipe.lanes and 32 // recipe.type.bytes))
-    sweep = Sweep(plan)
-    sweep.load()
+    sweep = loaded_for_some_vectors(pick, plan, plan.recipe)
     given = [index.astype(integer), np.array(extents, np.int64), u, x]
     for outside in (False, True):
         if outside:  # nothing is put there

@@ -76,6 +76,16 @@ def typed(data: bytes, **kinds: str) -> bytes:
     return made
 
 
+def branching() -> list[Any]:
+    """An If on c between two bodies of x and w, and a Clip of what it gives, from low on: nodes that make u."""
+    value = helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, None)
+    first, other = (
+        helper.make_graph([made], made.name, [], [value])
+        for made in (node("Mul", "x w", "z"), node("Elu", "x", "z", alpha=0.3))
+    )
+    return [node("If", "c", "y", then_branch=first, else_branch=other), node("Clip", "y low", "u")]
+
+
 def normal(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 

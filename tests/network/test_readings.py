@@ -20,7 +20,7 @@ from convmat.network.files.readings import Readings
 from convmat.network.graph import Graph, Node
 from convmat.network.reading import read
 from convmat.network.reading.known import Parted
-from tests.network.made import model, node, normal
+from tests.network.made import branching, model, node, normal
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +71,8 @@ def comparable(value: Any) -> Any:
 def chosen(scale: float) -> bytes:
     """A branch in a body, attributes of several kinds, weights as raw data and as numbers."""
     value = oh.make_tensor_value_info
-    inner = oh.make_graph([oh.make_node("Mul", ["x", "w"], ["z"])], "inner", [], [value("z", 1, None)])
-    other = oh.make_graph([oh.make_node("Elu", ["x"], ["z"], alpha=0.3)], "other", [], [value("z", 1, None)])
     nodes = [
-        oh.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=other, name="either"),
-        oh.make_node("Clip", ["y", "low"], ["u"]),
+        *branching(),
         oh.make_node("Transpose", ["u"], ["v"], perm=[1, 0]),
     ]
     weights = [

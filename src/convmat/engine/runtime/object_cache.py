@@ -37,7 +37,7 @@ START = 128
 """Bytes before data that are mapped, which then lie at a multiple of a cache line."""
 LIMIT_BYTES = 256 << 20
 LARGEST = 4
-"""What part of the limit one object may take."""
+"""Objects of the largest size that fit in the limit."""
 SHARE = 64
 """Parts of the limit: n processes that write at once exceed it together by n of them, and no more."""
 # Links are not followed: they would lead to where others may write. A pipe in a file's place does not block.

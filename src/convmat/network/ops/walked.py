@@ -106,7 +106,7 @@ WALKED = tuple(f"{DOMAIN}.{op}" for op in ("TreeEnsemble", "TreeEnsembleRegresso
 """Operators of trees, with their domain."""
 
 WAYS = ("NONE", "LOGISTIC", "SOFTMAX")
-"""What becomes of scores by kernels."""
+"""Values of post_transform that have kernels."""
 
 
 def _finish_sums(row: _KernelRow, sums: int, shape: Shape, count: int, base: Array) -> None:

@@ -344,7 +344,7 @@ class Program(OfThisProcess):
 
     @kept_property
     def _packed_tasks(self) -> dict[int, int]:
-        """The same of what runs node by node, which stays as it was prepared."""
+        """`packed` of what runs node by node, which stays as it was prepared."""
         return packed_sizes(task.run for task in self.tasks)
 
     def _step(self, node: Node, options: Options) -> Step | None:

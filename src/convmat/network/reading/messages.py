@@ -82,7 +82,7 @@ ONE_OF = {
 }
 
 NOTHING = {"text": "", "bytes": b"", "int64": 0, "int32": 0, "enum": 0, "float": 0.0, "double": 0.0}
-"""What a field is that a message does not have."""
+"""Default of a field, by its kind, for a message that does not have it."""
 
 AS_ARRAYS = frozenset(("float_data", "int32_data", "int64_data", "double_data"))
 """Fields of numbers that are left side by side where they are: as objects they would take ten times the memory."""

@@ -109,7 +109,7 @@ class Scatter(SweepRecipe):
 
 
 def not_(mask: Value) -> Value:
-    """What is false where a mask is true."""
+    """The negation of a mask."""
     return equal(zext(mask, to=i64), 0)
 
 
